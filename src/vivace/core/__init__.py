@@ -1,0 +1,1 @@
+"""The nouns that flow through Vivace (tasks, trajectories, grades, runs) and their plumbing. No torch here."""

@@ -1,0 +1,163 @@
+"""The nouns: what flows between rooms. Plain pydantic records, all of them JSON rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant", "tool"]
+Status = Literal["solved", "failed", "budget", "refused", "infra"]
+Effort = Literal["low", "medium", "high"]
+
+
+class Record(BaseModel):
+    """A row: unknown keys are an error, so that a misspelt field never passes silently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ToolCall(Record):
+    """One call as the model wrote it. Values are raw text until the registry coerces them by schema."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    id: str = ""
+
+
+class Message(Record):
+    """One turn of a conversation (OpenAI roles)."""
+
+    role: Role
+    content: str = ""
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    tool_call_id: str = ""
+    name: str = ""
+
+
+class Sampling(Record):
+    """How to draw tokens. `max_tokens` is per turn; logprobs are those of the distribution drawn from."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 256
+    seed: int = 0
+
+
+class Usage(Record):
+    """Token counts of one answer, or their sum over an attempt."""
+
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Completion(Record):
+    """An answer: the message, and for a native client the exact ids and their logprobs (one per id)."""
+
+    message: Message
+    ids: list[int] | None = None
+    logprobs: list[float] | None = None
+    finish_reason: Literal["stop", "length"] = "stop"
+    usage: Usage = Field(default_factory=Usage)
+
+
+class TestSpec(Record):
+    """How a task's tests are run inside its workspace."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    runner: Literal["pytest", "unittest"] = "pytest"
+    args: list[str] = Field(default_factory=list)
+    timeout_s: float = 30.0
+
+
+class Task(Record):
+    """An instruction, a snapshot (environment layer plus patch), and the tests that decide.
+
+    `bug_patch` turns the clean layer into what the agent sees; `gold_patch` is the reference fix of that state.
+    Test ids are pytest node ids (or unittest dotted ids), whole, never truncated.
+    """
+
+    id: str
+    family: str = "repair"
+    stage: str = "simple"
+    env: str
+    repo: str
+    split: Literal["train", "eval"]
+    licence: str
+    problem_statement: str
+    bug_patch: str
+    gold_patch: str
+    FAIL_TO_PASS: list[str]
+    PASS_TO_PASS: list[str]
+    test: TestSpec = Field(default_factory=TestSpec)
+    difficulty: dict[str, float] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+class Segment(Record):
+    """Token-exact, append-only record of parallel lists.
+
+    `mask` is 1 only for ids the policy sampled, `logprobs` are 0.0 elsewhere, and `turns` holds the number of the
+    assistant turn an id was sampled in (0, 1, ...; -1 elsewhere), so that single steps can be left out of a loss.
+    """
+
+    ids: list[int] = Field(default_factory=list)
+    mask: list[int] = Field(default_factory=list)
+    logprobs: list[float] = Field(default_factory=list)
+    turns: list[int] = Field(default_factory=list)
+
+    def trained(self) -> Segment:
+        """Up to the last sampled id: results that nobody answered have no loss, and may not fit the context."""
+        end = len(self.mask) - self.mask[::-1].index(1) if 1 in self.mask else 0
+        return Segment(ids=self.ids[:end], mask=self.mask[:end], logprobs=self.logprobs[:end], turns=self.turns[:end])
+
+
+class ToolOutcome(Record):
+    """What became of one tool call. `kind` is from the tool's own closed list (`ok`, `no_match`, ...)."""
+
+    tool: str
+    kind: str
+    seconds: float = 0.0
+    turn: int = 0
+
+
+class Trajectory(Record):
+    """The full record of one attempt."""
+
+    task_id: str
+    messages: list[Message] = Field(default_factory=list)
+    segments: list[Segment] = Field(default_factory=list)
+    outcomes: list[ToolOutcome] = Field(default_factory=list)
+    patch: str = ""
+    stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "format", "stuck", "infra"] = "complete"
+    usage: Usage = Field(default_factory=Usage)
+    turns: int = 0
+    test_runs: int = 0
+    seconds: float = 0.0
+    error: str = ""
+    hashes: dict[str, str] = Field(default_factory=dict)
+
+
+class Grade(Record):
+    """The verdict. `infra` means there is none: excluded from rewards and pass rates, and counted."""
+
+    status: Status
+    scores: dict[str, float] = Field(default_factory=dict)
+    detail: str = ""
+
+    @property
+    def solved(self) -> bool:
+        return self.status == "solved"
+
+
+class Attempt(Record):
+    """One graded trajectory: a line of an evaluation's or a rollout's `attempts.jsonl`."""
+
+    task_id: str
+    repo: str
+    sample: int = 0
+    model: str = ""
+    trajectory: Trajectory
+    grade: Grade

@@ -1,0 +1,7 @@
+"""The engine: continuous batching over slots of keys and values, with prefix reuse and weights swapped in flight."""
+
+from vivace.engine.client import NativeClient, load_client
+from vivace.engine.engine import Engine
+from vivace.engine.scheduler import Generated, Ticket
+
+__all__ = ["Engine", "Generated", "NativeClient", "Ticket", "load_client"]

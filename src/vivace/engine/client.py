@@ -1,0 +1,57 @@
+"""The engine as a `Client`: messages in, a parsed message with its exact ids and logprobs out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vivace.core.errors import ContextOverflow
+from vivace.core.types import Completion, Effort, Message, Sampling, Usage
+from vivace.engine.engine import Engine
+from vivace.model.checkpoint import load_checkpoint
+from vivace.text.chat import Renderer
+from vivace.text.tokenizer import Tokenizer
+
+
+class NativeClient:
+    """Implements `core.protocols.Client`. Any number of threads may share one."""
+
+    def __init__(self, engine: Engine, renderer: Renderer, name: str) -> None:
+        self.engine, self.codec, self.name = engine, renderer, name
+
+    def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
+        prompt_ids: Sequence[int] = (),
+    ) -> Completion:
+        """Answer to `prompt_ids`, or to the rendered messages when there are none.
+
+        `tools` are not rendered here: what a native model knows of them stands in its system message.
+        The answer gets at most the room left in the context; ContextOverflow when there is none.
+        """
+        ids = list(prompt_ids) or [*self.codec.render(messages)[0], *self.codec.generation_prompt()]
+        room = self.engine.max_len - len(ids)
+        if room < 1:
+            raise ContextOverflow(
+                f"the conversation has {len(ids)} tokens, {self.name} reads {self.engine.max_len}; start a new one"
+            )
+        answer = self.engine.generate(ids, sampling, [self.codec.end])
+        return Completion(
+            message=self.codec.parse(answer.ids), ids=answer.ids, logprobs=answer.logprobs,
+            finish_reason="stop" if answer.finish_reason == "stop" else "length",
+            usage=Usage(input_tokens=len(ids), cached_tokens=answer.cached_tokens, output_tokens=len(answer.ids)),
+        )
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def load_client(
+    checkpoint: Path, *, name: str | None = None, max_slots: int = 32, max_len: int | None = None,
+    threads: int | None = None, effort: Effort | None = None,
+) -> NativeClient:
+    """A client for a checkpoint folder that holds its tokenizer too. BadInput when it is missing or damaged."""
+    model, _ = load_checkpoint(checkpoint)
+    renderer = Renderer(Tokenizer.load(checkpoint), effort)
+    engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads)
+    return NativeClient(engine, renderer, name or checkpoint.name)

@@ -1,0 +1,212 @@
+"""The face of the engine: any number of threads ask, one thread computes."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from vivace.core.errors import BadInput, ModelError
+from vivace.core.types import Sampling
+from vivace.engine import sampler
+from vivace.engine.cache import SlotCache
+from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
+from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket
+from vivace.model.decoder import Decoder
+
+
+def cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counts since the engine started. `computed_tokens` went through the model, prompts and answers alike."""
+
+    requests: int = 0
+    steps: int = 0
+    computed_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+
+class Engine:
+    """Continuous batching over `max_slots` sequences of at most `max_len` tokens.
+
+    The weights of `model` are copied. `threads`: how many compute a step. By default the compiled runner uses every
+    processor it may (a sequence is never split, so one alone uses one), and the torch runner torch's own number.
+    Have at least as many slots as conversations at a time: between two turns, a conversation keeps its keys and values
+    only while nobody needs its slot.
+    """
+
+    def __init__(
+        self, model: Decoder, *, max_slots: int = 32, max_len: int | None = None, threads: int | None = None,
+        runner: RunnerKind = "auto",
+    ) -> None:
+        limit = model.config.max_position_embeddings
+        if max_slots < 1 or not 1 < (max_len or limit) <= limit:
+            raise BadInput(f"an engine needs at least 1 slot and a max_len from 2 to the model's {limit} positions")
+        self.max_len = max_len or limit
+        self.stats = Stats()
+        weight = model.embed_tokens.weight
+        cache = SlotCache(model.config, max_slots, self.max_len, dtype=weight.dtype, device=weight.device)
+        self._scheduler = Scheduler(cache)
+        state = model.state_dict()
+        self._shapes = {name: tensor.shape for name, tensor in state.items()}
+        self._vocab = model.config.vocab_size
+        self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores())
+        self._threads = threads
+        self._inbox: list[Ticket] = []
+        self._commands: list[tuple[Callable[[], None], Future[None]]] = []
+        self._wake = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="vivace-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def runner(self) -> str:
+        """What computes: "cpu" (compiled) or "torch"."""
+        return self._runner.name
+
+    @property
+    def version(self) -> int:
+        """How many times the weights were swapped."""
+        return self._scheduler.version
+
+    def submit(self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = ()) -> Ticket:
+        """Queue a request; `max_tokens` is cut to the room left. BadInput when there is none."""
+        sampler.check(sampling)
+        room = self.max_len - len(prompt_ids)
+        if not prompt_ids or room < 1:
+            raise BadInput(f"a prompt must have from 1 to {self.max_len - 1} tokens; this one has {len(prompt_ids)}")
+        if min(prompt_ids) < 0 or max(prompt_ids) >= self._vocab:
+            raise BadInput(f"a prompt id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
+        ticket = Ticket(
+            ids=list(prompt_ids), sampling=sampling, stop_ids=frozenset(stop_ids), stream=random.Random(sampling.seed),
+            prompt_len=len(prompt_ids), max_tokens=min(sampling.max_tokens, room),
+        )
+        with self._wake:
+            self._require_open()
+            self._inbox.append(ticket)
+            self.stats.requests += 1
+            self._wake.notify()
+        return ticket
+
+    def generate(self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = ()) -> Generated:
+        """Blocks until done. The same seed gives the same ids whatever else is in the batch (up to rounding ties)."""
+        return self._wait(self.submit(prompt_ids, sampling, stop_ids))
+
+    def generate_many(
+        self, prompt_ids: Sequence[int], sampling: Sampling, n: int, stop_ids: Iterable[int] = ()
+    ) -> list[Generated]:
+        """`n` samples of one prompt, which is computed once; sample i has seed `sampling.seed + i`."""
+        stop = frozenset(stop_ids)
+        seeds = [sampling.model_copy(update={"seed": sampling.seed + i}) for i in range(n)]
+        tickets = [self.submit(prompt_ids, one, stop) for one in seeds]
+        return [self._wait(ticket) for ticket in tickets]
+
+    def update_weights(self, new: Decoder | Mapping[str, Tensor]) -> int:
+        """Swap the weights between two steps; returns the new version.
+
+        Nothing cached survives. Sequences in flight keep what they sampled and compute their past again.
+        """
+        state = new.state_dict() if isinstance(new, Decoder) else new
+        check_state(self._shapes, state)
+
+        def swap() -> None:
+            self._runner.load(state)
+            self._scheduler.restart()
+
+        done: Future[None] = Future()
+        with self._wake:
+            self._require_open()
+            self._commands.append((swap, done))
+            self._wake.notify()
+        done.result()
+        return self.version
+
+    def close(self) -> None:
+        """Stop the computing thread. Whoever still waits gets a ModelError."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ModelError("this engine is closed; open another one")
+
+    def _wait(self, ticket: Ticket) -> Generated:
+        try:
+            return ticket.result()
+        except BaseException:  # Ctrl-C in the waiting thread: nobody wants the rest
+            ticket.cancel()
+            raise
+
+    @torch.inference_mode()
+    def _loop(self) -> None:
+        if self._threads and self.runner == "torch":
+            torch.set_num_threads(self._threads)
+        reason = "the engine was closed before the answer was done"
+        try:
+            while self._collect():
+                if chunks := self._scheduler.schedule():
+                    self._step(chunks)
+        except BaseException as error:
+            reason = f"the engine stopped: {type(error).__name__}: {error}"
+            raise
+        finally:
+            self._fail_the_rest(reason)
+
+    def _collect(self) -> bool:
+        """Wait for work, take in what other threads left; False once closed."""
+        with self._wake:
+            while not (self._closed or self._inbox or self._commands or self._scheduler.busy):
+                self._wake.wait()
+            self._scheduler.waiting.extend(self._inbox)
+            commands = list(self._commands)
+            self._inbox.clear()
+            self._commands.clear()
+            if self._closed:
+                return False
+        for command, done in commands:
+            command()
+            done.set_result(None)
+        return True
+
+    def _step(self, chunks: Sequence[Chunk]) -> None:
+        pieces = [Piece(c.ticket.slot, c.start, c.ticket.ids[c.start : c.start + c.size]) for c in chunks]
+        ending = [number for number, chunk in enumerate(chunks) if chunk.last]
+        logits_PV = self._runner.step(pieces, ending).float().cpu().numpy()
+        tickets = [chunks[number].ticket for number in ending]
+        tokens, logprobs = sampler.sample(logits_PV, [t.sampling for t in tickets], [t.stream for t in tickets])
+        self._scheduler.commit(chunks, tokens, logprobs)
+        self.stats.steps += 1
+        self.stats.computed_tokens += sum(chunk.size for chunk in chunks)
+        self.stats.generated_tokens += len(tokens)
+        self.stats.cached_tokens = self._scheduler.cached_tokens
+
+    def _fail_the_rest(self, reason: str) -> None:
+        with self._wake:
+            self._closed = True
+            left = [*self._scheduler.running, *self._scheduler.waiting, *self._inbox]
+            commands = list(self._commands)
+        for ticket in left:
+            ticket.future.set_exception(ModelError(reason))
+        for _, done in commands:
+            done.set_exception(ModelError(reason))

@@ -1,0 +1,97 @@
+"""What computes a step: `cpu` (one call into compiled code) where it can, else `torch` (any device).
+
+Both keep keys and values in the slots of a `SlotCache`, each in a layout of its own, and both agree with
+`Decoder.forward` up to rounding (tests/engine/test_step_parity.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Size, Tensor
+
+from vivace.core.errors import BadInput
+from vivace.engine.cache import SlotCache
+from vivace.model.config import ModelConfig
+
+RunnerKind = Literal["auto", "cpu", "torch"]
+
+
+class Piece(NamedTuple):
+    """Tokens `ids` of the sequence in `slot`, at positions start, start + 1, ..."""
+
+    slot: int
+    start: int
+    ids: Sequence[int]
+
+
+class Runner(Protocol):
+    """Holds a copy of the weights, so that training may go on meanwhile."""
+
+    name: str
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Copy in a `Decoder.state_dict()` of the same configuration."""
+
+    def step(self, pieces: Sequence[Piece], wanted: Sequence[int]) -> Tensor:
+        """Compute the pieces, leave their keys and values in the cache; logits after the pieces `wanted`: (len, V)."""
+
+
+class BlockWeights(NamedTuple):
+    """One block's tensors. `window` None: full attention, and no rotation."""
+
+    window: int | None
+    input_norm: Tensor
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    q_norm: Tensor
+    k_norm: Tensor
+    out: Tensor
+    post_norm: Tensor
+    gate_up: Tensor  # (2F, D), or (E, 2F, D) in a sparse layer
+    down: Tensor
+    router: Tensor | None
+    bias: Tensor | None
+
+
+def block_weights(config: ModelConfig, state: Mapping[str, Tensor], index: int) -> BlockWeights:
+    """Block `index` of a `Decoder.state_dict()`."""
+    prefix = f"layers.{index}."
+    part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    q, k, v, out = (part[f"self_attn.{name}_proj.weight"] for name in "qkvo")
+    return BlockWeights(
+        window=config.sliding_window if config.layer_types[index] == "sliding_attention" else None,
+        input_norm=part["input_layernorm.weight"], q=q, k=k, v=v, out=out,
+        q_norm=part["self_attn.q_norm.weight"], k_norm=part["self_attn.k_norm.weight"],
+        post_norm=part["post_attention_layernorm.weight"], gate_up=part["mlp.gate_up"], down=part["mlp.down"],
+        router=part.get("mlp.gate.weight"), bias=part.get("mlp.e_score_correction_bias"),
+    )  # fmt: skip
+
+
+def check_state(shapes: Mapping[str, Size], state: Mapping[str, Tensor]) -> None:
+    """BadInput unless `state` has every tensor of the model, in its shape."""
+    for name, shape in shapes.items():
+        if name not in state or state[name].shape != shape:
+            found = list(state[name].shape) if name in state else "missing"
+            raise BadInput(f"new weights do not fit: {name} should be {list(shape)}, is {found}; open a new engine")
+
+
+def open_runner(
+    config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, *, kind: RunnerKind = "auto", threads: int = 1
+) -> Runner:
+    """The quickest runner there is for this model and machine. BadInput when `kind` asks for one that cannot be."""
+    from vivace.engine.cpu_runner import CpuRunner, library, obstacle
+    from vivace.engine.torch_runner import TorchRunner
+
+    reason = obstacle(config, cache)
+    if kind != "torch" and reason is None:
+        compiled = library()
+        if not isinstance(compiled, str):
+            return CpuRunner(config, state, cache, compiled, threads)
+        reason = compiled
+    if kind == "cpu":
+        raise BadInput(f"the cpu runner cannot be used: {reason}; leave the runner on auto")
+    return TorchRunner(config, state, cache)
+

@@ -1,0 +1,320 @@
+// One step of the decoder over a ragged batch, in fp32: the arithmetic of torch_runner.py in one call, on one thread.
+//
+// Everything is one product, `matmul`: rows times panels of 32 columns. Weights are packed into panels when they are
+// loaded; keys are kept as panels in the cache, 32 positions by d, so attention scores are the same product; and
+// values, plain rows of d, are panels with another stride. Vectors are GCC's own: the compiler picks AVX-512 or less.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+typedef float Vec __attribute__((vector_size(64)));
+typedef int32_t IntVec __attribute__((vector_size(64)));
+constexpr int LANES = 16, PANEL = 32;
+#ifdef __AVX512F__
+constexpr int ROWS = 8;  // 16 accumulators of 32 registers
+#else
+constexpr int ROWS = 2;
+#endif
+constexpr int QUERIES = 16;  // tokens of one piece that attend together
+constexpr float NEVER = -1e30f;
+
+inline Vec load(const float* p) { Vec v; std::memcpy(&v, p, sizeof v); return v; }
+inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+
+template <int M>
+inline void tile(const float* x, long x_stride, const float* w, long w_stride, int depth, int width, float* out,
+                 long out_stride) {
+    Vec sum[M][2] = {};
+    for (int k = 0; k < depth; ++k) {
+        const Vec w0 = load(w + k * w_stride), w1 = load(w + k * w_stride + LANES);
+#pragma GCC unroll 8
+        for (int m = 0; m < M; ++m) {
+            sum[m][0] += x[m * x_stride + k] * w0;
+            sum[m][1] += x[m * x_stride + k] * w1;
+        }
+    }
+    for (int m = 0; m < M; ++m) {
+        if (width == PANEL) {
+            store(out + m * out_stride, sum[m][0]);
+            store(out + m * out_stride + LANES, sum[m][1]);
+        } else {
+            std::memcpy(out + m * out_stride, sum[m], width * sizeof(float));
+        }
+    }
+}
+
+// out (rows, columns) = x (rows, depth) @ w; panel c of w starts at c * panel_stride, its row k at k * w_stride there.
+void matmul(const float* x, long x_stride, int rows, const float* w, long w_stride, long panel_stride, int depth,
+            int columns, float* out, long out_stride) {
+    for (int c = 0; c < columns; c += PANEL, w += panel_stride) {
+        const int width = std::min(PANEL, columns - c);
+        int m = 0;
+        for (; m + ROWS <= rows; m += ROWS)
+            tile<ROWS>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
+        if (ROWS > 4 && rows - m >= 4) {
+            tile<4>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
+            m += 4;
+        }
+        if (rows - m >= 2) {
+            tile<2>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
+            m += 2;
+        }
+        if (rows - m >= 1)
+            tile<1>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
+    }
+}
+
+void linear(const float* x, int rows, const float* packed, int depth, int columns, float* out) {
+    matmul(x, depth, rows, packed, PANEL, static_cast<long>(depth) * PANEL, depth, columns, out, columns);
+}
+
+// Cephes' expf: reduce by powers of two, then a polynomial; exactly 0 below -87.
+inline Vec exponential(Vec x) {
+    const IntVec tiny = x < -87.0f;
+    x = x < 88.0f ? x : Vec{} + 88.0f;
+    x = tiny ? Vec{} : x;
+    const Vec n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;  // to the nearest integer
+    const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const IntVec power = (__builtin_convertvector(n, IntVec) + 127) << 23;
+    Vec scale;
+    std::memcpy(&scale, &power, sizeof scale);
+    return tiny ? Vec{} : p * scale;
+}
+
+void rms_norm(const float* x, int rows, int size, const float* weight, float eps, float* out) {
+    for (int row = 0; row < rows; ++row, x += size, out += size) {
+        Vec squares{};
+        for (int i = 0; i < size; i += LANES) squares += load(x + i) * load(x + i);
+        float total = 0;
+        for (int i = 0; i < LANES; ++i) total += squares[i];
+        const float scale = 1.0f / std::sqrt(total / size + eps);
+        for (int i = 0; i < size; i += LANES) store(out + i, load(x + i) * scale * load(weight + i));
+    }
+}
+
+// silu(gate) * up * factor, for rows of [gate | up]
+void swiglu(const float* gate_up, int rows, int width, const float* factor, float* out) {
+    for (int row = 0; row < rows; ++row)
+        for (int i = 0; i < width; i += LANES) {
+            const float* p = gate_up + static_cast<long>(row) * 2 * width + i;
+            const Vec gate = load(p), up = load(p + width);
+            store(out + static_cast<long>(row) * width + i,
+                  gate / (1.0f + exponential(-gate)) * up * (factor ? factor[row] : 1.0f));
+        }
+}
+
+void add(const float* x, long count, float* out) {
+    for (long i = 0; i < count; i += LANES) store(out + i, load(out + i) + load(x + i));
+}
+
+}  // namespace
+
+extern "C" {
+
+struct Layer {
+    int32_t window;  // 0: sees everything and is not rotated
+    int32_t sparse;
+    const float *input_norm, *qkv, *q_norm, *k_norm, *out, *post_norm, *gate_up, *down, *router, *bias;
+    float *keys, *values;  // (slots, K, max_len, d); keys in panels of 32 positions
+};
+
+struct Model {
+    int32_t layers, hidden, heads, kv_heads, head_dim, dense_width, expert_width;
+    int32_t experts, top_k, normalise, vocab, max_len;
+    float eps, route_scale;
+    const float *embed, *norm, *head, *cos, *sin;  // cos, sin: (positions, d/2)
+    const Layer* layer;
+};
+
+// Tokens at positions start, start + 1, ... of a slot; its tokens are rows first .. first + count of the step.
+struct Piece {
+    int32_t slot, start, count, first;
+};
+
+}  // extern "C"
+
+namespace {
+
+struct Scratch {
+    std::vector<float> x, normed, qkv, attended, wide, narrow, update, queries, scores, mixed, routes, gates, rows;
+    std::vector<int32_t> chosen, order, offset;
+};
+
+float* room(std::vector<float>& buffer, size_t count) {
+    if (buffer.size() < count) buffer.resize(count);
+    return buffer.data();
+}
+
+// Norm and rotate queries and keys in place; put keys and values in the cache.
+void place(const Model& model, const Layer& layer, const Piece& piece, float* qkv) {
+    const int d = model.head_dim, half = d / 2, heads = model.heads, kv_heads = model.kv_heads;
+    const long stride = static_cast<long>(heads + 2 * kv_heads) * d;
+    for (int t = 0; t < piece.count; ++t) {
+        float* row = qkv + (piece.first + t) * stride;
+        const long position = piece.start + t;
+        for (int j = 0; j < heads + kv_heads; ++j) {
+            float* head = row + j * d;
+            rms_norm(head, 1, d, j < heads ? layer.q_norm : layer.k_norm, model.eps, head);
+            if (!layer.window) continue;
+            const float *cos = model.cos + position * half, *sin = model.sin + position * half;
+            for (int i = 0; i < half; ++i) {
+                const float a = head[i], b = head[i + half];
+                head[i] = a * cos[i] - b * sin[i];
+                head[i + half] = b * cos[i] + a * sin[i];
+            }
+        }
+        for (int j = 0; j < kv_heads; ++j) {
+            const long base = (static_cast<long>(piece.slot) * kv_heads + j) * model.max_len * d;
+            float* key = layer.keys + base + position / PANEL * PANEL * d + position % PANEL;
+            for (int i = 0; i < d; ++i) key[i * PANEL] = row[(heads + j) * d + i];
+            std::memcpy(layer.values + base + position * d, row + (heads + kv_heads + j) * d, d * sizeof(float));
+        }
+    }
+}
+
+// Tokens t .. t + count of a piece attend, one key-value head at a time; rows are (token, head of the group).
+void attend(const Model& model, const Layer& layer, const Piece& piece, int t, int count, const float* qkv,
+            Scratch& s) {
+    const int d = model.head_dim, heads = model.heads, kv_heads = model.kv_heads, group = heads / kv_heads;
+    const long stride = static_cast<long>(heads + 2 * kv_heads) * d;
+    const int from = piece.start + t, end = from + count;
+    const int low = layer.window ? std::max(0, from - layer.window + 1) / PANEL * PANEL : 0;
+    const int width = (end - low + PANEL - 1) / PANEL * PANEL, rows = count * group;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(d));
+    float* queries = room(s.queries, static_cast<size_t>(rows) * d);
+    float* scores = room(s.scores, static_cast<size_t>(rows) * width);
+    float* mixed = room(s.mixed, static_cast<size_t>(rows) * d);
+    for (int j = 0; j < kv_heads; ++j) {
+        const long base = ((static_cast<long>(piece.slot) * kv_heads + j) * model.max_len + low) * d;
+        for (int r = 0; r < rows; ++r) {
+            const float* q = qkv + (piece.first + t + r / group) * stride + (j * group + r % group) * d;
+            for (int i = 0; i < d; i += LANES) store(queries + r * d + i, load(q + i) * scale);
+        }
+        matmul(queries, d, rows, layer.keys + base, PANEL, static_cast<long>(d) * PANEL, d, width, scores, width);
+        for (int r = 0; r < rows; ++r) {
+            float* row = scores + static_cast<long>(r) * width;
+            const int last = from + r / group;
+            const int first = layer.window ? std::max(0, last - layer.window + 1) : 0;
+            std::fill(row, row + (first - low), NEVER);
+            std::fill(row + (last + 1 - low), row + width, NEVER);
+            Vec top = load(row);
+            for (int i = LANES; i < width; i += LANES) top = load(row + i) > top ? load(row + i) : top;
+            float peak = top[0];
+            for (int i = 1; i < LANES; ++i) peak = std::max(peak, top[i]);
+            Vec mass{};
+            for (int i = 0; i < width; i += LANES) {
+                const Vec e = exponential(load(row + i) - peak);
+                store(row + i, e);
+                mass += e;
+            }
+            float total = 0;
+            for (int i = 0; i < LANES; ++i) total += mass[i];
+            for (int i = 0; i < width; i += LANES) store(row + i, load(row + i) / total);
+        }
+        matmul(scores, width, rows, layer.values + base, d, PANEL, end - low, d, mixed, d);
+        for (int r = 0; r < rows; ++r) {
+            const long head = static_cast<long>(piece.first + t + r / group) * heads + j * group + r % group;
+            std::memcpy(s.attended.data() + head * d, mixed + r * d, d * sizeof(float));
+        }
+    }
+}
+
+// Choose experts, then one expert after the other on its own tokens; out (N, hidden) is added to.
+void experts(const Model& model, const Layer& layer, int tokens, const float* x, float* out, Scratch& s) {
+    const int hidden = model.hidden, width = model.expert_width, count = model.experts, k = model.top_k;
+    float* routes = room(s.routes, static_cast<size_t>(tokens) * count);
+    float* gates = room(s.gates, static_cast<size_t>(tokens) * k);
+    s.chosen.resize(static_cast<size_t>(tokens) * k);
+    s.order.resize(static_cast<size_t>(tokens) * k);
+    s.offset.assign(count + 1, 0);
+    linear(x, tokens, layer.router, hidden, count, routes);
+    for (int n = 0; n < tokens; ++n) {
+        float *score = routes + static_cast<long>(n) * count, *gate = gates + static_cast<long>(n) * k, total = 0;
+        int32_t* choice = s.chosen.data() + static_cast<long>(n) * k;
+        for (int e = 0; e < count; ++e) score[e] = 1.0f / (1.0f + std::exp(-score[e]));
+        for (int i = 0; i < k; ++i) {
+            int best = -1;
+            for (int e = 0; e < count; ++e)
+                if ((best < 0 || score[e] + layer.bias[e] > score[best] + layer.bias[best]) &&
+                    std::find(choice, choice + i, e) == choice + i)
+                    best = e;
+            choice[i] = best;
+            gate[i] = score[best];
+            total += score[best];
+            ++s.offset[best + 1];
+        }
+        for (int i = 0; i < k; ++i) gate[i] *= model.route_scale / (model.normalise ? total + 1e-20f : 1.0f);
+    }
+    for (int e = 0; e < count; ++e) s.offset[e + 1] += s.offset[e];
+    std::vector<int32_t> at(s.offset.begin(), s.offset.end() - 1);
+    for (int i = 0; i < tokens * k; ++i) s.order[at[s.chosen[i]]++] = i;  // choices, grouped by expert
+    for (int e = 0; e < count; ++e) {
+        const int begin = s.offset[e], rows = s.offset[e + 1] - begin;
+        if (!rows) continue;
+        float* gathered = room(s.rows, static_cast<size_t>(rows) * (hidden + 1));
+        float* factor = gathered + static_cast<size_t>(rows) * hidden;
+        for (int r = 0; r < rows; ++r) {
+            const long choice = s.order[begin + r];
+            std::memcpy(gathered + static_cast<long>(r) * hidden, x + choice / k * hidden, hidden * sizeof(float));
+            factor[r] = gates[choice];
+        }
+        float* wide = room(s.wide, static_cast<size_t>(rows) * 2 * width);
+        float* narrow = room(s.narrow, static_cast<size_t>(rows) * width);
+        linear(gathered, rows, layer.gate_up + static_cast<long>(e) * 2 * width * hidden, hidden, 2 * width, wide);
+        swiglu(wide, rows, width, factor, narrow);
+        linear(narrow, rows, layer.down + static_cast<long>(e) * width * hidden, width, hidden, gathered);
+        for (int r = 0; r < rows; ++r)
+            add(gathered + static_cast<long>(r) * hidden, hidden, out + s.order[begin + r] / k * static_cast<long>(hidden));
+    }
+}
+
+}  // namespace
+
+// ids: the tokens of all pieces, back to back. logits: one row of `vocab` for each row number in `wanted`.
+extern "C" void vivace_step(const Model* m, int32_t tokens, const int64_t* ids, int32_t count, const Piece* pieces,
+                            int32_t wanted_count, const int32_t* wanted, float* logits) {
+    const Model& model = *m;
+    static thread_local Scratch s;
+    const int hidden = model.hidden, inner = model.heads * model.head_dim;
+    const int qkv_width = (model.heads + 2 * model.kv_heads) * model.head_dim;
+    const size_t n = tokens;
+    float *x = room(s.x, n * hidden), *normed = room(s.normed, n * hidden), *qkv = room(s.qkv, n * qkv_width);
+    float *attended = room(s.attended, n * inner), *update = room(s.update, n * hidden);
+    for (int i = 0; i < tokens; ++i)
+        std::memcpy(x + static_cast<long>(i) * hidden, model.embed + ids[i] * hidden, hidden * sizeof(float));
+    for (const Layer* layer = model.layer; layer != model.layer + model.layers; ++layer) {
+        rms_norm(x, tokens, hidden, layer->input_norm, model.eps, normed);
+        linear(normed, tokens, layer->qkv, hidden, qkv_width, qkv);
+        for (const Piece* piece = pieces; piece != pieces + count; ++piece) {
+            place(model, *layer, *piece, qkv);
+            for (int t = 0; t < piece->count; t += QUERIES)
+                attend(model, *layer, *piece, t, std::min(QUERIES, piece->count - t), qkv, s);
+        }
+        linear(attended, tokens, layer->out, inner, hidden, update);
+        add(update, static_cast<long>(n) * hidden, x);
+        rms_norm(x, tokens, hidden, layer->post_norm, model.eps, normed);
+        if (layer->sparse) {
+            experts(model, *layer, tokens, normed, x, s);
+        } else {
+            float *wide = room(s.wide, n * 2 * model.dense_width), *narrow = room(s.narrow, n * model.dense_width);
+            linear(normed, tokens, layer->gate_up, hidden, 2 * model.dense_width, wide);
+            swiglu(wide, tokens, model.dense_width, nullptr, narrow);
+            linear(narrow, tokens, layer->down, model.dense_width, hidden, update);
+            add(update, static_cast<long>(n) * hidden, x);
+        }
+    }
+    for (long i = 0; i < wanted_count; ++i)
+        rms_norm(x + static_cast<long>(wanted[i]) * hidden, 1, hidden, model.norm, model.eps, normed + i * hidden);
+    linear(normed, wanted_count, model.head, hidden, model.vocab, logits);
+}

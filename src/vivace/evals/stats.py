@@ -1,0 +1,142 @@
+"""Statistics of pass rates and tokens: intervals, paired differences, exact tests, pass@k.
+
+Items are tasks; `clusters` (one label an item, usually the repository) widens an interval to what the number
+of independent groups supports. Methods follow Miller, "Adding error bars to evals" (arXiv 2411.00640).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivace.evals.student import t_quantile
+
+Z95 = 1.959963984540054
+DRAWS = 10_000
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A point estimate with its 95% interval, in the unit of the values."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def ci95(self) -> list[float]:
+        return [self.low, self.high]
+
+    @property
+    def half(self) -> float:
+        return (self.high - self.low) / 2
+
+
+def wilson(successes: int, n: int, z: float = Z95) -> Interval:
+    """Wilson score interval of a proportion; [0, 1] when nothing was tried (Wilson 1927)."""
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0, 0)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Interval(p, low, high, n)
+
+
+def mean_interval(values: Sequence[float], clusters: Sequence[str] | None = None) -> Interval:
+    """Mean with a t interval; with clusters, the cluster-robust error and (clusters - 1) degrees of freedom.
+
+    Unbounded with fewer than two items (or clusters): one group says nothing about another.
+    """
+    x = np.asarray(values, dtype=float)
+    if not len(x):
+        return Interval(math.nan, -math.inf, math.inf, 0)
+    mean = float(x.mean())
+    sums = _cluster_sums(x - mean, clusters)
+    groups = len(sums)
+    if groups < 2:
+        return Interval(mean, -math.inf, math.inf, len(x))
+    error = math.sqrt(float((sums**2).sum()) * groups / (groups - 1)) / len(x)
+    half = t_quantile(0.975, groups - 1) * error
+    return Interval(mean, mean - half, mean + half, len(x))
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[str] | None = None
+) -> Interval:
+    """Mean of b - a over the same items (a value is an item's mean over its repeats): paired t interval."""
+    if len(a) != len(b):
+        raise ValueError(f"paired values differ in number: {len(a)} and {len(b)}")
+    return mean_interval(np.subtract(b, a).tolist(), clusters)
+
+
+def bootstrap_ratio(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    clusters: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """sum(numerators) / sum(denominators) with a percentile bootstrap over items (or whole clusters).
+
+    With denominators of 1 this is a mean; with tokens over solved flags it is tokens per solved task. A draw
+    whose denominator is zero (nothing solved) counts as infinite, so the interval stays honest.
+    """
+    top = _cluster_sums(np.asarray(numerators, dtype=float), clusters)
+    low = _cluster_sums(np.asarray(denominators, dtype=float), clusters)
+    if not len(top) or low.sum() == 0:
+        return Interval(math.nan, -math.inf, math.inf, len(numerators))
+    picks = np.random.default_rng(seed).integers(0, len(top), size=(draws, len(top)))
+    tops, lows = top[picks].sum(axis=1), low[picks].sum(axis=1)
+    ratios = np.full(draws, math.inf)
+    np.divide(tops, lows, out=ratios, where=lows > 0)
+    ends = np.quantile(ratios, [0.025, 0.975], method="nearest")  # infinities cannot be interpolated
+    return Interval(float(top.sum() / low.sum()), float(ends[0]), float(ends[1]), len(numerators))
+
+
+def token_ratio(
+    a: Sequence[float],
+    b: Sequence[float],
+    clusters: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Geometric mean of b / a over the same items, with a bootstrap interval (counts are log-normal-like)."""
+    if len(a) != len(b):
+        raise ValueError(f"paired values differ in number: {len(a)} and {len(b)}")
+    if not len(a):
+        return Interval(math.nan, 0.0, math.inf, 0)
+    logs = np.log(np.maximum(b, 1.0)) - np.log(np.maximum(a, 1.0))
+    inner = bootstrap_ratio(logs.tolist(), [1.0] * len(logs), clusters, draws, seed)
+    return Interval(math.exp(inner.value), math.exp(inner.low), math.exp(inner.high), len(a))
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided McNemar p-value from the two discordant counts (binomial with p = 1/2)."""
+    n, k = only_a + only_b, min(only_a, only_b)
+    tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
+    return min(1.0, 2 * tail)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate that one of k samples passes, from `correct` of n (Chen et al., arXiv 2107.03374)."""
+    if not 0 <= correct <= n or not 1 <= k <= n:
+        raise ValueError(f"pass@k needs 0 <= correct <= n and 1 <= k <= n, not n={n} correct={correct} k={k}")
+    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
+
+
+def _cluster_sums(values: Array, clusters: Sequence[str] | None) -> Array:
+    """Values summed within each cluster; every item is its own cluster when none are given."""
+    if clusters is None:
+        return values
+    if len(clusters) != len(values):
+        raise ValueError(f"{len(values)} values, {len(clusters)} cluster labels")
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    return np.asarray(np.bincount(index, weights=values), dtype=np.float64)

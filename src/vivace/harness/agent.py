@@ -1,0 +1,147 @@
+"""The agent for people: the same loop on a real checkout, whose files change only after approval."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vivace.core.errors import BadInput, InfraError
+from vivace.core.files import digest
+from vivace.core.protocols import Client
+from vivace.core.types import Sampling, Task, Trajectory
+from vivace.harness.apply import Checkout
+from vivace.harness.environment import Environment
+from vivace.harness.loop import Limits, run
+from vivace.harness.tools.base import ROOT
+from vivace.harness.tools.run_tests import is_test_file
+from vivace.sandbox import ExecLimits, Workspace, open_sandbox
+from vivace.sandbox.testrun import TestReport, run_pytest
+
+TEST_SECONDS = 300.0
+_PATH = re.compile(r"(?<![\w/.-])([\w./-]+\.py)((?:::[A-Za-z_]\w*)*(?:\[[^\]\n]*\])?)")
+_NEEDS_TESTS = re.compile(
+    r"\b(tests?|pytest|test_\w+)\b.{0,80}\b(fail\w*|pass|broken?|breaks?|errors?|red|green)\b"
+    r"|\b(fail\w*|broken)\b.{0,20}\btests?\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_HAS_PYTEST = "import sys; from importlib.util import find_spec; sys.exit(find_spec('pytest') is None)"
+# A user's tests may need the plug-ins that are installed beside them; those of a task are made to run without.
+_WITH_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+
+
+def run_agent(
+    prompt: str,
+    repo: Path,
+    client: Client,
+    limits: Limits,
+    approve: Callable[[str], bool],
+    *,
+    profile: str = "copilot",
+    sampling: Sampling | None = None,
+    seed: int = 0,
+) -> Trajectory:
+    """Have `client` do what `prompt` asks in the checkout `repo`.
+
+    The work happens on a private copy in the sandbox. `approve` is then shown the patch, if there is one; only when it
+    returns True are the real files written. Tokens spent are in `Trajectory.usage`.
+
+    Raises:
+        BadInput: no such folder, unreadable, the prompt needs tests and there are none, or a file changed meanwhile.
+        InfraError: the endpoint or the sandbox failed before anything was done.
+    """
+    repo = _readable(repo)
+    with Workspace(repo, open_sandbox(), env=_import_path(repo)) as workspace:
+        checkout = Checkout(workspace)
+        tests = _tests_in(prompt, repo, workspace.files())
+        python = find_python(repo, workspace, needed=tests.needed)
+        task = Task(
+            id=f"agent-{digest([prompt, repo.name])}", family="agent", stage="user", env="checkout", repo=repo.name,
+            split="eval", licence="", problem_statement=prompt, bug_patch="", gold_patch="",
+            FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
+        )  # fmt: skip
+        env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
+        trajectory = run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed)
+        if trajectory.stop_reason == "infra" and not trajectory.patch:
+            raise InfraError(trajectory.error)
+        if workspace.changed_files():
+            checkout.check()
+            if approve(trajectory.patch):
+                checkout.apply()
+    return trajectory
+
+
+def _test_runner(workspace: Workspace, python: Path) -> Callable[[list[str] | None], TestReport]:
+    def run_tests(ids: list[str] | None) -> TestReport:
+        limits = ExecLimits(wall_s=TEST_SECONDS)
+        return run_pytest(workspace, python, ids or (), limits=limits, env=_WITH_PLUGINS)
+
+    return run_tests
+
+
+def _readable(repo: Path) -> Path:
+    try:
+        if not repo.is_dir():
+            raise BadInput(f"{repo} is not a folder; give the root of a repository with --repo")
+        next(repo.iterdir(), None)
+    except PermissionError:
+        raise BadInput(f"{repo} cannot be read; check its permissions") from None
+    return repo.resolve()
+
+
+def _import_path(repo: Path) -> dict[str, str]:
+    """Packages below src/ are imported from the workspace, not from an installed copy."""
+    return {"PYTHONPATH": "src"} if (repo / "src").is_dir() else {}
+
+
+@dataclass(frozen=True)
+class _Tests:
+    named: list[str]
+    needed: bool
+
+
+def _tests_in(prompt: str, repo: Path, files: list[str]) -> _Tests:
+    """Tests that the prompt names (files or node ids), and whether it makes no sense without tests."""
+    named: list[str] = []
+    for path, node in _PATH.findall(prompt):
+        for root in (str(repo), ROOT):
+            path = path.removeprefix(root + "/")
+        path = os.path.normpath(path)
+        if not is_test_file(path):
+            continue
+        if path not in files:
+            raise BadInput(f"the prompt names {path}, which is not in {repo}; check the path or --repo")
+        named.append(path + node)
+    needed = bool(named) or _NEEDS_TESTS.search(prompt) is not None
+    if needed and not any(map(is_test_file, files)):
+        raise BadInput(f"no tests in {repo} (no test_*.py or *_test.py); say what to change instead, or add a test")
+    return _Tests(list(dict.fromkeys(named)), needed)
+
+
+def find_python(repo: Path, workspace: Workspace, *, needed: bool = True) -> Path:
+    """An interpreter that has pytest: the repository's own environment, the active one, or the one running this.
+
+    Asked inside the sandbox, because an environment in a repository is the repository's code.
+
+    Raises:
+        BadInput: none has it and tests are needed.
+    """
+    for python in _interpreters(repo):
+        readonly = [python.parent.parent]
+        probe = workspace.exec([str(python), "-c", _HAS_PYTEST], limits=ExecLimits(wall_s=30), readonly=readonly)
+        if probe.exit_code == 0:
+            return python
+    if needed:
+        raise BadInput(f"no interpreter with pytest for {repo}; make .venv there and install pytest and the package")
+    return Path(sys.executable)
+
+
+def _interpreters(repo: Path) -> Iterator[Path]:
+    prefixes = [repo / ".venv", repo / "venv", Path(os.environ.get("VIRTUAL_ENV", "/nonexistent")), Path(sys.prefix)]
+    for prefix in prefixes:
+        python = prefix / "bin" / "python"
+        if python.exists():
+            yield python

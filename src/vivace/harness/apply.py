@@ -1,0 +1,83 @@
+"""Bringing the changes of a workspace into the real checkout: all of them or none, and never over newer work."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from vivace.core.errors import BadInput, InfraError
+from vivace.core.files import atomic_write_bytes
+from vivace.sandbox import Workspace
+from vivace.sandbox.snapshot import walk
+
+_Stamp = tuple[int, int, int]
+
+
+class Checkout:
+    """The user's files as they were when `workspace` was opened on them; make it right after that."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.root = workspace.base
+        self._stamps = {path: _stamp(self.root / path) for path, _ in walk(workspace.root)}
+
+    def check(self) -> None:
+        """Refuse changes that could not be applied.
+
+        Raises:
+            BadInput: a symlink is involved, or a file was changed in the checkout since the workspace was opened.
+        """
+        root, files = self.root.resolve(), self.workspace.tree_changes()
+        changed = self.workspace.changed_files()
+        for path in changed:
+            if not (self.root / path).parent.resolve().is_relative_to(root) or (self.root / path).is_symlink():
+                raise BadInput(f"{path} goes through a symlink; nothing was applied: edit the real file")
+            if path not in files:
+                raise BadInput(f"the agent made {path} a symlink; nothing was applied: make it by hand if it is wanted")
+        for path in changed:
+            if _stamp(self.root / path) != self._stamps.get(path):
+                raise BadInput(f"{path} changed while the agent worked; nothing was applied: run it again")
+
+    def apply(self) -> list[str]:
+        """Write, create and delete files as the workspace has them; returns their paths.
+
+        Modes are kept. If one file cannot be written, those already written are put back.
+
+        Raises:
+            BadInput: as `check`; nothing was applied.
+            InfraError: writing failed; nothing was applied.
+        """
+        self.check()
+        wanted = self.workspace.tree_changes()
+        done: list[tuple[Path, bytes | None, int]] = []
+        try:
+            for path, data in sorted(wanted.items(), key=lambda item: item[1] is not None):  # deletions first
+                target = self.root / path
+                before = target.read_bytes() if target.is_file() else None
+                mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o644
+                done.append((target, before, mode))
+                _put(target, data, mode)
+        except (OSError, InfraError) as error:
+            for target, before, mode in reversed(done):
+                with suppress(OSError, InfraError):
+                    _put(target, before, mode)
+            raise InfraError(f"could not apply the changes ({error}); the files are as they were") from error
+        return sorted(wanted)
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_size, info.st_ino
+
+
+def _put(target: Path, data: bytes | None, mode: int) -> None:
+    if data is None:
+        target.unlink(missing_ok=True)
+        return
+    atomic_write_bytes(target, data)
+    target.chmod(mode)

@@ -1,0 +1,1 @@
+"""Things that answer: a scripted policy, and any OpenAI-compatible endpoint."""

@@ -1,0 +1,1 @@
+"""Edits of text: finding the place, refusing with reasons, checking what came of it. Pure functions."""

@@ -1,0 +1,118 @@
+"""What an attempt acts upon: a workspace and a way to run its tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vivace.core.files import digest
+from vivace.core.types import Task
+from vivace.sandbox import ExecLimits, Workspace
+from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
+from vivace.sandbox.warm import WarmTests
+
+TestRunner = Callable[[list[str] | None], TestReport]
+"""Runs the tests with these ids (None: the whole suite) against the workspace as it is now."""
+
+
+class TestCache:
+    """Test reports by the state they belong to, shared by the attempts at one or many tasks. Thread-safe.
+
+    Two attempts that ask for the same state at the same time share one run. Failures of the machinery are not kept.
+    """
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._reports: dict[str, TestReport] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self.hits = self.misses = 0
+
+    def get_or_run(self, key: str, run: Callable[[], TestReport]) -> TestReport:
+        """The report kept under `key`, or that of `run()`."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            held = self._reports.get(key)
+            if held is None:
+                held = run()
+                self._reports[key] = held
+                self.misses += 1
+            else:
+                self.hits += 1
+            return held
+
+    def __len__(self) -> int:
+        return len(self._reports)
+
+
+@dataclass
+class Environment:
+    """A workspace, its test runner, and which tests `runTests` means when it names none (None: the whole suite).
+
+    `key` names the base state in the cache: workspaces opened on the same base must share it, others must not.
+    """
+
+    workspace: Workspace
+    run_tests: TestRunner
+    default_tests: list[str] | None = None
+    cache: TestCache | None = None
+    key: str = ""
+
+    @property
+    def mount_point(self) -> str:
+        """Path of the workspace as commands see it."""
+        return self.workspace.mount
+
+    def test(self, ids: list[str] | None) -> TestReport:
+        """Run tests without leaving a trace: files that the tests themselves changed are put back."""
+        before = self.workspace.state_digest()
+        if self.cache is None:
+            return self._run_and_restore(ids, before)
+        key = digest([self.key, before, sorted(ids) if ids is not None else None], 32)
+        return self.cache.get_or_run(key, lambda: self._run_and_restore(ids, before))
+
+    def _run_and_restore(self, ids: list[str] | None, before: str) -> TestReport:
+        mine = self.workspace.tree_changes()
+        report = self.run_tests(ids)
+        if self.workspace.state_digest() != before:
+            self.workspace.reset(mine)
+        return report
+
+
+def task_environment(
+    workspace: Workspace,
+    task: Task,
+    python: Path,
+    *,
+    named_tests: bool = True,
+    extra_args: Sequence[str] = (),
+    cache: TestCache | None = None,
+    warm: WarmTests | None = None,
+) -> Environment:
+    """The environment of a task, whose tests run as its `TestSpec` says.
+
+    Args:
+        python: interpreter that has the package's test dependencies.
+        named_tests: `runTests` without arguments runs FAIL_TO_PASS (the tests that the problem statement names).
+        extra_args: of pytest, after those of the task.
+        cache: shared between attempts; keyed by task id and workspace state.
+        warm: test servers on the same base, many times as fast as a cold start.
+    """
+
+    def run(ids: list[str] | None) -> TestReport:
+        limits = ExecLimits(wall_s=task.test.timeout_s)
+        if task.test.runner == "unittest":
+            start = task.test.args[0] if task.test.args else "tests"
+            if warm:
+                return warm.run_unittest(workspace, ids or (), start=start, limits=limits)
+            return run_unittest(workspace, python, ids or (), start=start, limits=limits)
+        args = [*task.test.args, *extra_args]
+        if warm:
+            return warm.run_pytest(workspace, ids or (), limits=limits, extra_args=args)
+        return run_pytest(workspace, python, ids or (), limits=limits, extra_args=args)
+
+    return Environment(workspace, run, list(task.FAIL_TO_PASS) if named_tests else None, cache, task.id)

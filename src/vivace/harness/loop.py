@@ -1,0 +1,204 @@
+"""The agent loop: the only one. Rollouts, evaluation, data generation and the product call `run`."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from pydantic import Field
+
+from vivace.core.errors import ContextOverflow, InfraError
+from vivace.core.protocols import Client
+from vivace.core.types import Completion, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
+from vivace.harness.environment import Environment
+from vivace.harness.prompts import opening, prompt_hash
+from vivace.harness.stuck import StuckDetector
+from vivace.harness.tools.base import Context
+from vivace.harness.tools.registry import Profile, get_profile
+from vivace.harness.tools.text import clip
+from vivace.harness.transcript import Transcript
+
+StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "format", "stuck"]
+
+INVALID_TURNS = 3
+"""Turns in a row that may be unusable (no such tool, bad arguments, cut short) before the attempt ends."""
+SHORTEST_ANSWER = 8
+"""Tokens of room below which asking for another answer is pointless."""
+_INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
+_CHARACTERS_PER_TOKEN = 3.4
+
+
+class Limits(Record):
+    """Budgets of one attempt. Token counts are the client's own."""
+
+    max_turns: int = Field(default=16, ge=1)
+    max_output_tokens: int = Field(default=4096, ge=1)
+    """Generated tokens in all."""
+    max_turn_tokens: int = Field(default=1024, ge=1)
+    """Generated tokens of one answer."""
+    max_context: int = Field(default=32_768, ge=64)
+    """Prompt and answer together."""
+    max_seconds: float = Field(default=600.0, gt=0)
+    max_test_runs: int = Field(default=16, ge=0)
+
+
+def run(
+    task: Task,
+    env: Environment,
+    client: Client,
+    limits: Limits | None = None,
+    *,
+    profile: str = "copilot",
+    sampling: Sampling | None = None,
+    seed: int = 0,
+) -> Trajectory:
+    """Let `client` work on `task` in `env` until it says it is done or a budget ends the attempt.
+
+    The workspace is left as the attempt left it (the caller closes it); its changes are `Trajectory.patch`.
+    A failure of machine, sandbox or endpoint ends in `stop_reason` "infra" with the message in `error`, not in an
+    exception, so that a batch of attempts survives it.
+
+    Args:
+        profile: tools and form of results, "copilot" or "nano".
+        sampling: how to draw; `max_tokens` and `seed` are set per turn from the limits and `seed`.
+        seed: attempts at one task with different seeds are different draws.
+    Raises:
+        BadInput: unknown profile.
+    """
+    return _Attempt(task, env, client, limits or Limits(), get_profile(profile), sampling or Sampling(), seed).run()
+
+
+class _Attempt:
+    def __init__(
+        self,
+        task: Task,
+        env: Environment,
+        client: Client,
+        limits: Limits,
+        profile: Profile,
+        sampling: Sampling,
+        seed: int,
+    ) -> None:
+        self.task, self.client, self.limits, self.profile = task, client, limits, profile
+        self.sampling, self.seed = sampling, seed
+        self.context = Context(env, profile.terse, limits.max_test_runs)
+        self.record = Transcript(client.codec)
+        self.schemas = profile.schemas()
+        self.usage = Usage()
+        self.outcomes: list[ToolOutcome] = []
+        self.stuck = StuckDetector()
+        self.turn = self.invalid = 0
+        self.start = time.monotonic()
+
+    def run(self) -> Trajectory:
+        reason, error, patch = "infra", "", ""
+        try:
+            for message in opening(self.task, self.profile, native=self.client.codec is not None):
+                self.record.add(message)
+            reason = self._play()
+        except InfraError as failure:
+            error = str(failure)
+        try:
+            patch = self.context.env.workspace.diff()
+        except InfraError as failure:
+            reason, error = "infra", error or str(failure)
+        return Trajectory.model_validate({
+            "task_id": self.task.id,
+            "messages": self.record.messages,
+            "segments": [self.record.segment] if self.client.codec else [],
+            "outcomes": self.outcomes,
+            "patch": patch,
+            "stop_reason": reason,
+            "usage": self.usage,
+            "turns": self.turn,
+            "test_runs": self.context.test_runs,
+            "seconds": round(time.monotonic() - self.start, 3),
+            "error": error,
+            "hashes": {"tools": self.profile.hash(), "prompt": prompt_hash(self.profile)},
+        })  # fmt: skip
+
+    def _play(self) -> StopReason:
+        while True:
+            room = self._room()
+            if isinstance(room, str):
+                return room
+            try:
+                completion = self._ask(room)
+            except ContextOverflow:
+                return "context"
+            message = self.record.answer(completion, self.turn)
+            self.turn += 1
+            self._count(completion)
+            stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
+            if stop:
+                return stop
+
+    def _room(self) -> int | StopReason:
+        """Tokens the next answer may have, or the budget that is used up."""
+        limits, used = self.limits, self.usage.output_tokens
+        if self.turn >= limits.max_turns:
+            return "turns"
+        if time.monotonic() - self.start >= limits.max_seconds:
+            return "seconds"
+        if used >= limits.max_output_tokens:
+            return "tokens"
+        left = limits.max_context - (self.record.prompt_length() or self._remote_length())
+        if left < SHORTEST_ANSWER:
+            return "context"
+        return min(limits.max_turn_tokens, limits.max_output_tokens - used, left)
+
+    def _remote_length(self) -> int:
+        """Estimated prompt tokens where only text is known."""
+        return int(sum(len(m.content) + sum(len(str(c.arguments)) for c in m.tool_calls) for m in self.record.messages)
+                   / _CHARACTERS_PER_TOKEN)
+
+    def _ask(self, room: int) -> Completion:
+        sampling = self.sampling.model_copy(update={"max_tokens": room, "seed": self.seed * 1009 + self.turn})
+        ids = self.record.open_answer()
+        return self.client.complete(self.record.messages, tools=self.schemas, sampling=sampling, prompt_ids=ids)
+
+    def _count(self, completion: Completion) -> None:
+        usage, ids = completion.usage, completion.ids
+        if ids is not None:  # the record is exact; a client's own count may include what it re-sampled
+            usage = usage.model_copy(update={"output_tokens": len(ids)})
+        self.usage = Usage(
+            input_tokens=self.usage.input_tokens + usage.input_tokens,
+            cached_tokens=self.usage.cached_tokens + usage.cached_tokens,
+            output_tokens=self.usage.output_tokens + usage.output_tokens,
+        )
+
+    def _cut(self, message: Message, room: int) -> StopReason | None:
+        """An answer that ran into its limit: none of its calls is run, because the last one is half a call."""
+        if self.usage.output_tokens >= self.limits.max_output_tokens:
+            return "tokens"
+        if room < self.limits.max_turn_tokens:
+            return "context"
+        text = f"ERROR: the answer was cut after {room} tokens and nothing of it was run; be shorter"
+        for call in message.tool_calls:
+            self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
+        if not message.tool_calls:
+            self.record.add(Message(role="user", content=text))
+        self.outcomes.append(ToolOutcome(tool="", kind="cut", turn=self.turn - 1))
+        return self._judge(usable=False)
+
+    def _act(self, message: Message) -> StopReason | None:
+        """Run the calls of one answer in order; one result message each."""
+        if not message.tool_calls:
+            return "complete"
+        usable = done = False
+        most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
+        for call in message.tool_calls:
+            result, outcome = self.profile.call(call, self.context, self.turn - 1)
+            text = clip(result.text, most)
+            self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
+            self.outcomes.append(outcome)
+            self.stuck.add(f"{call.name} {call.arguments}", text)
+            usable |= outcome.kind not in _INVALID
+            done |= result.done
+        return "complete" if done else self._judge(usable)
+
+    def _judge(self, usable: bool) -> StopReason | None:
+        self.invalid = 0 if usable else self.invalid + 1
+        if self.invalid >= INVALID_TURNS:
+            return "format"
+        return "stuck" if self.stuck.stuck else None

@@ -1,0 +1,145 @@
+"""The one registry: which tools a profile has, their schemas, how a call is validated and run, and a hash of it all.
+
+A profile is a naming and rendering layer over the same implementations.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from vivace.core.errors import BadInput
+from vivace.core.files import digest
+from vivace.core.types import ToolCall, ToolOutcome
+from vivace.harness.tools import (
+    create_file,
+    file_search,
+    get_errors,
+    grep_search,
+    list_dir,
+    multi_replace_string_in_file,
+    read_file,
+    replace_string_in_file,
+    run_in_terminal,
+    run_tests,
+    task_complete,
+)
+from vivace.harness.tools.base import KINDS, Context, Result, Tool, ToolError
+from vivace.harness.tools.coerce import CoercionError, coerce, json_schema, visible_fields
+
+RESULTS_VERSION = 1
+"""Raised whenever the text of any result changes, so that trajectories made before and after are told apart."""
+
+INVALID_JSON = "_invalid_json"
+"""Argument name under which a client hands over arguments that were not JSON."""
+
+_MODULES = (
+    read_file, list_dir, file_search, grep_search, get_errors, create_file, replace_string_in_file,
+    multi_replace_string_in_file, run_in_terminal, run_tests, task_complete,
+)  # fmt: skip
+TOOLS: dict[str, Tool] = {module.TOOL.name: module.TOOL for module in _MODULES}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A set of tools and a form of results. `terse` is for small context windows: short results, relative paths.
+
+    `shown` narrows the parameters in a tool's signature; those left out are still accepted.
+    """
+
+    name: str
+    tools: tuple[str, ...]
+    terse: bool = False
+    shown: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def schemas(self) -> list[dict[str, Any]]:
+        """The tools in the form of the chat completions API."""
+        return [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": json_schema(tool.args, tool.required),
+                },
+            }
+            for tool in self._tools()
+        ]
+
+    def signatures(self) -> str:
+        """The tools as one line each, for a native model: `name(required, optional?)`."""
+        return "\n".join(f"{tool.name}({', '.join(self._parameters(tool))})" for tool in self._tools())
+
+    def hash(self) -> str:
+        """Names every property of the tools that a model could notice."""
+        parts = [self.name, self.terse, self.schemas(), self.signatures(), KINDS, RESULTS_VERSION]
+        return digest(parts)
+
+    def call(self, call: ToolCall, ctx: Context, turn: int = 0) -> tuple[Result, ToolOutcome]:
+        """Validate and run one call. What goes wrong in it becomes a result that starts with ERROR.
+
+        Raises:
+            InfraError: the sandbox failed; the call has no outcome.
+        """
+        start = time.monotonic()
+        try:
+            result = self._run(call, ctx)
+        except ToolError as error:
+            result = Result(f"ERROR: {error.text}", error.kind)
+        known = call.name if call.name in self.tools else "unknown"
+        seconds = round(time.monotonic() - start, 4)
+        return result, ToolOutcome(tool=known, kind=result.kind, seconds=seconds, turn=turn)
+
+    def _run(self, call: ToolCall, ctx: Context) -> Result:
+        if call.name not in self.tools:
+            raise ToolError("unknown_tool", f"no tool {call.name[:40]!r}; the tools are {', '.join(self.tools)}")
+        tool = TOOLS[call.name]
+        if INVALID_JSON in call.arguments:
+            raise ToolError("invalid_input", f"the arguments of {tool.name} are not valid JSON; check your input")
+        given = {tool.aliases.get(name, name): value for name, value in call.arguments.items()}
+        try:
+            args = coerce(tool.args, given)
+        except CoercionError as error:
+            advice = "" if self.terse else ". Check your input and try again."
+            raise ToolError("invalid_input", f"{error}{advice}") from None
+        result = tool.run(args, ctx)
+        unknown = [name for name in given if name not in tool.args.model_fields]
+        if unknown and not self.terse:
+            note = f"(Ignored unknown parameters: {', '.join(unknown)[:80]})"
+            return Result(f"{result.text}\n{note}", result.kind, result.done)
+        return result
+
+    def _tools(self) -> list[Tool]:
+        return [TOOLS[name] for name in self.tools]
+
+    def _parameters(self, tool: Tool) -> list[str]:
+        if tool.name in self.shown:
+            return list(self.shown[tool.name])
+        return [name if name in tool.required else f"{name}?" for name in visible_fields(tool.args)]
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("copilot", tuple(TOOLS)),
+        Profile(
+            "nano",
+            ("grep_search", "read_file", "replace_string_in_file", "runTests", "task_complete"),
+            terse=True,
+            shown={"grep_search": ("query", "includePattern"), "read_file": ("filePath", "startLine"), "runTests": (),
+                   "task_complete": ()},
+        ),
+    )
+}
+
+
+def get_profile(name: str) -> Profile:
+    """A profile by name.
+
+    Raises:
+        BadInput: there is none of that name.
+    """
+    if name not in PROFILES:
+        raise BadInput(f"no tool profile {name!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]

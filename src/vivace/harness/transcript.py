@@ -1,0 +1,66 @@
+"""The append-only record of a conversation: messages, and for a native client the exact tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vivace.core.errors import ModelError
+from vivace.core.protocols import Codec
+from vivace.core.types import Completion, Message, Segment
+
+
+class Transcript:
+    """What was said, in order. Nothing already recorded is ever changed, decoded or encoded again.
+
+    With a codec, `segment.ids` is at any time exactly what the model has seen; without one it stays empty.
+    """
+
+    def __init__(self, codec: Codec | None) -> None:
+        self.codec = codec
+        self.messages: list[Message] = []
+        self.segment = Segment()
+        # Every message ends with the same id; it also closes answers that were cut short.
+        self.end = codec.message(Message(role="user"))[0][-1] if codec else -1
+        self._prompt = codec.generation_prompt() if codec else []
+
+    def add(self, message: Message) -> None:
+        """A message that no policy sampled."""
+        self.messages.append(message)
+        if self.codec:
+            self._extend(self.codec.message(message)[0])
+
+    def prompt_length(self) -> int:
+        """Tokens the next answer will follow (0 without a codec)."""
+        return len(self.segment.ids) + len(self._prompt)
+
+    def open_answer(self) -> Sequence[int]:
+        """The ids to continue from; after this the next thing recorded must be an answer."""
+        self._extend(self._prompt)
+        return list(self.segment.ids)
+
+    def answer(self, completion: Completion, turn: int) -> Message:
+        """Record what was sampled and return its message, read from the ids if there are any.
+
+        Raises:
+            ModelError: a client with a codec gave no ids, or not one logprob for each.
+        """
+        message = completion.message
+        if self.codec:
+            if completion.ids is None:
+                raise ModelError("the client has a codec but returned no token ids; return the ids it sampled")
+            logprobs = completion.logprobs or [0.0] * len(completion.ids)
+            if len(logprobs) != len(completion.ids):
+                raise ModelError(f"the client returned {len(completion.ids)} ids but {len(logprobs)} logprobs")
+            self._extend(completion.ids, 1, logprobs, turn)
+            if not completion.ids or completion.ids[-1] != self.end:
+                self._extend([self.end])
+            message = self.codec.parse(completion.ids)
+        self.messages.append(message)
+        return message
+
+    def _extend(self, ids: Sequence[int], mask: int = 0, logprobs: Sequence[float] = (), turn: int = -1) -> None:
+        segment = self.segment
+        segment.ids += ids
+        segment.mask += [mask] * len(ids)
+        segment.logprobs += logprobs or [0.0] * len(ids)
+        segment.turns += [turn] * len(ids)

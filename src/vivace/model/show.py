@@ -1,0 +1,41 @@
+"""What `vivace model show` prints: sizes, arithmetic and cache of a preset or a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from vivace.model.checkpoint import read_config
+from vivace.model.count import count_parameters, flops_per_token, kv_bytes
+from vivace.model.presets import preset
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Facts about a preset, or about a checkpoint folder."""
+    file = Path(name) / "config.json"
+    config = read_config(file) if file.exists() else preset(name)
+    counted = count_parameters(config)
+    context = config.max_position_embeddings
+    return {
+        "name": name, "layers": config.num_hidden_layers, "hidden": config.hidden_size, "context": context,
+        "experts": config.num_experts, "top_k": config.num_experts_per_tok, "vocab": config.vocab_size,
+        "parameters": {**counted._asdict(), "total": counted.total, "active": counted.active},
+        "flops_per_token": {"training": flops_per_token(config, context),
+                            "inference": flops_per_token(config, context, training=False)},
+        "kv_bytes": {"at_4096": kv_bytes(config, min(4096, context)), "at_full_context": kv_bytes(config, context)},
+        "weights_bytes": {"fp32": 4 * counted.total, "bf16": 2 * counted.total, "int8": counted.total},
+    }
+
+
+def table(facts: dict[str, Any]) -> Table:
+    """The same for a terminal."""
+    view = Table("", "", title=facts["name"], show_header=False)
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            for part, number in value.items():
+                view.add_row(f"{key}: {part.replace('_', ' ')}", f"{number:,}")
+        elif key != "name":
+            view.add_row(key, f"{value:,}")
+    return view

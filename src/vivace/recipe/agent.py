@@ -1,0 +1,87 @@
+"""`vivace agent`: choose the model, let it work in the checkout, report what it cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vivace.core.errors import BadInput
+from vivace.core.protocols import Client
+from vivace.core.types import Message, Sampling, Trajectory
+from vivace.harness.agent import run_agent
+from vivace.harness.loop import Limits
+
+SHIPPED = Path(__file__).parents[3] / "models"
+SMALL_CONTEXT = 8192  # below this the terse profile is used
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one request. `applied`: the checkout was changed, or there was nothing to change."""
+
+    trajectory: Trajectory
+    applied: bool
+
+    @property
+    def answer(self) -> str:
+        """The model's last words: what it said at the end, or the summary it closed with."""
+        last = next((m for m in reversed(self.trajectory.messages) if m.role == "assistant"), Message(role="assistant"))
+        summary = "".join(str(call.arguments.get("summary", "")) for call in last.tool_calls)
+        return last.content.strip() or summary.strip()
+
+    def line(self) -> str:
+        """One line for people: what happened, and how many tokens it took."""
+        done = self.trajectory
+        what = "no changes" if not done.patch else "changes applied" if self.applied else "changes not applied"
+        why = "" if done.stop_reason == "complete" else f", stopped by: {done.error or done.stop_reason}"
+        return (f"{what}{why}; {done.usage.output_tokens:,} tokens generated ({done.usage.input_tokens:,} read) in "
+                f"{done.turns} turns, {done.test_runs} test runs, {done.seconds:.0f} s")
+
+
+def work(
+    prompt: str, repo: Path, *, model: str | None, base_url: str | None, temperature: float,
+    approve: Callable[[str], bool],
+) -> Outcome:
+    """Run the agent once.
+
+    `model` is a checkpoint folder (default: the newest one at hand), or with `base_url` the endpoint's name for it;
+    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY.
+    """
+    asked = False
+    agreed = False
+
+    def ask(diff: str) -> bool:
+        nonlocal asked, agreed
+        asked, agreed = True, approve(diff)
+        return agreed
+
+    client, profile, limits = _open(model, base_url)
+    sampling = Sampling(temperature=temperature)
+    trajectory = run_agent(prompt, repo, client, limits, ask, profile=profile, sampling=sampling)
+    return Outcome(trajectory, agreed or not asked)
+
+
+def _open(model: str | None, base_url: str | None) -> tuple[Client, str, Limits]:
+    if base_url:
+        from vivace.harness.clients.openai import OpenAIClient
+
+        if not model:
+            raise BadInput("--base-url needs --model NAME, the endpoint's name of the model")
+        key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
+        return OpenAIClient(base_url, model, api_key=key), "copilot", Limits(max_turns=60, max_output_tokens=32_768)
+    from vivace.engine.client import load_client
+
+    client = load_client(Path(model) if model else default_model(), max_slots=1)
+    window = client.engine.max_len
+    small = window < SMALL_CONTEXT
+    return client, "nano" if small else "copilot", Limits(max_context=window, max_turn_tokens=min(1024, window // 4))
+
+
+def default_model() -> Path:
+    """The model of the last demo run in this folder, else the one shipped with the checkout."""
+    for path in (Path("runs/demo/rl/model"), SHIPPED / "nano", SHIPPED / "nano-base"):
+        if (path / "config.json").exists():
+            return path
+    raise BadInput("no model here: run `make demo`, or name a checkpoint with --model, or an endpoint with --base-url")

@@ -1,0 +1,189 @@
+"""The base model's journey: corpus, pretrain, midtrain, release."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from vivace.core.files import atomic_write_bytes, read_jsonl
+from vivace.core.progress import Progress
+from vivace.data.config import CorpusConfig
+from vivace.data.corpus import build_corpus, read_documents
+from vivace.data.repair import RepairConfig, repair_documents
+from vivace.model.checkpoint import load_checkpoint, save_checkpoint
+from vivace.model.count import count_parameters
+from vivace.model.decoder import Decoder
+from vivace.model.presets import preset
+from vivace.recipe.basecard import base_card
+from vivace.recipe.config import StageConfig
+from vivace.recipe.runner import Context, Facts
+from vivace.text.chat import Renderer
+from vivace.text.tokenizer import FILE_NAME as TOKENIZER_FILE
+from vivace.text.tokenizer import Tokenizer
+from vivace.train.batches import DocumentSource, Row, Source, StreamSource
+from vivace.train.config import TrainConfig
+from vivace.train.loop import mean_loss, train
+from vivace.train.mix import MixedSource
+
+NATS_PER_BIT = 0.6931471805599453
+
+
+class CorpusStage(StageConfig):
+    """Fetch, filter and tokenise the pinned packages; trains the tokenizer."""
+
+    corpus: CorpusConfig = CorpusConfig()
+
+
+class PretrainStage(StageConfig):
+    """A fresh model of a preset on the token stream."""
+
+    preset: str = "nano"
+    seq_len: int = 512
+    batch_tokens: int = 8192
+    train: TrainConfig
+
+
+class MidtrainStage(StageConfig):
+    """Goes on from an earlier stage with longer windows of the stream and repair documents."""
+
+    init: str = "pretrain"
+    seq_len: int = 1024
+    batch_tokens: int = 8192
+    repair_share: float = Field(0.75, ge=0, le=1)
+    repair_tokens: int = Field(8_000_000, description="How much repair text to make at most.")
+    max_document: int = 700
+    repair: RepairConfig = RepairConfig()
+    train: TrainConfig
+
+
+class ReleaseStage(StageConfig):
+    """Writes the checkpoint with tokenizer and card to where it is shipped from."""
+
+    init: str = "midtrain"
+    to: Path
+
+
+def corpus(config: CorpusStage, context: Context) -> Facts:
+    settings = config.corpus.model_copy(update={"manifest": context.path(config.corpus.manifest)})
+    report = build_corpus(settings, context.out)
+    shards = context.out / "stream"
+    shards.mkdir(exist_ok=True)
+    link = shards / "train.bin"
+    link.unlink(missing_ok=True)
+    link.symlink_to("../train.bin")
+    return {"packages": report.train.packages, "tokens": report.train.tokens, "bytes": report.train.bytes,
+            "bytes_per_token": round(report.bytes_per_token, 3)}
+
+
+def pretrain(config: PretrainStage, context: Context) -> Facts:
+    folder = context.of_stage("corpus")
+    tokenizer = Tokenizer.load(folder)
+    model = Decoder(preset(config.preset, vocab_size=tokenizer.vocab_size), seed=context.seed)
+    source = StreamSource(folder / "stream", config.seq_len, config.batch_tokens, context.seed)
+    return _train(model, source, config.train, context, held_out_loss(folder))
+
+
+def midtrain(config: MidtrainStage, context: Context) -> Facts:
+    folder = context.of_stage("corpus")
+    model, _ = load_checkpoint(context.model(config.init))
+    members: list[tuple[Source, float]] = []
+    if config.repair_share > 0:
+        documents = _repair_tokens(config, folder, context)
+        source = DocumentSource(documents, 1, max_len=config.max_document, seed=context.seed)
+        members.append((source, config.repair_share))
+    if config.repair_share < 1:
+        stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
+        members.append((stream, 1 - config.repair_share))
+    return _train(model, MixedSource(members, config.batch_tokens), config.train, context, held_out_loss(folder))
+
+
+def release(config: ReleaseStage, context: Context) -> Facts:
+    """Copy the model out, with its card and loss curve."""
+    folder = context.of_stage("corpus")
+    model, shape = load_checkpoint(context.model(config.init))
+    measures = held_out_bits(model, folder)
+    card = base_card(context.run, shape, json.loads((folder / "meta.json").read_text()), measures)
+    target = context.path(config.to)
+    save_checkpoint(target, model, {TOKENIZER_FILE: folder / TOKENIZER_FILE, "README.md": card})
+    return {"parameters": count_parameters(shape).total, "active": count_parameters(shape).active, **measures}
+
+
+def _train(
+    model: Decoder, source: Source, settings: TrainConfig, context: Context, evaluate: Callable[[Decoder], Facts]
+) -> Facts:
+    def log(row: dict[str, Any]) -> None:
+        context.stage.log(**row)
+
+    result = train(model, source, settings, context.out, log, evaluate=evaluate, description=context.stage.name)
+    tokenizer = context.of_stage("corpus") / TOKENIZER_FILE
+    save_checkpoint(context.out / "model", model, {TOKENIZER_FILE: tokenizer})
+    return {"steps": result.steps, "tokens": result.tokens, "loss": round(result.loss, 4),
+            "tok_s": round(result.tokens / max(result.seconds, 1e-9), 1), **evaluate(model)}
+
+
+def held_out_loss(folder: Path, windows: int = 48, length: int = 512) -> Callable[[Decoder], Facts]:
+    """A cheap measure during training: loss on evenly spaced windows of the held-out packages, nats per token."""
+    ids = np.fromfile(folder / "val.bin", dtype=np.uint16).astype(np.int64)
+    starts = np.linspace(0, max(0, len(ids) - length - 1), windows).astype(int)
+    rows = [Row(ids[s : s + length + 1], np.ones(min(length, len(ids) - s - 1), dtype=np.float32)) for s in starts]
+    return lambda model: {"held_out_loss": round(mean_loss(model, rows), 4)}
+
+
+def held_out_bits(model: Decoder, folder: Path, window: int = 1024) -> Facts:
+    """Bits per byte over every document of the held-out packages, windows of `window` tokens without overlap."""
+    ids = np.fromfile(folder / "val.bin", dtype=np.uint16).astype(np.int64)
+    documents = list(read_jsonl(folder / "val.jsonl"))
+    rows = []
+    with Progress("bits per byte", len(documents)) as bar:
+        for document in documents:
+            start, stop = document["offset"], document["offset"] + document["tokens"]
+            for at in range(start, stop - 1, window):
+                part = ids[at : min(at + window + 1, stop)]
+                rows.append(Row(part, np.ones(len(part) - 1, dtype=np.float32)))
+            bar.advance()
+        nats = mean_loss(model, rows) * sum(len(row.weights) for row in rows)
+    return {"bits_per_byte": round(nats / NATS_PER_BIT / sum(d["bytes"] for d in documents), 4)}
+
+
+def _repair_tokens(
+    config: MidtrainStage, folder: Path, context: Context
+) -> Sequence[tuple[Sequence[int], Sequence[float]]]:
+    """Repair documents, made once and kept beside the run's state."""
+    path = context.out / "state" / "repair.npz"
+    if not path.exists():
+        ids, weights, ends = _make_repairs(config, folder, context.seed)
+        buffer = io.BytesIO()
+        np.savez(buffer, ids=ids, weights=weights, ends=ends)
+        atomic_write_bytes(path, buffer.getvalue())
+    with np.load(path) as held:
+        ids, weights, ends = held["ids"], held["weights"].astype(np.float32), held["ends"]
+    starts = [0, *ends[:-1].tolist()]
+    return [(ids[a:b], weights[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
+
+
+def _make_repairs(config: MidtrainStage, folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    renderer = Renderer(Tokenizer.load(folder))
+    documents = [document for document in read_documents(folder / "documents.jsonl") if not document.is_test]
+    random.Random(seed).shuffle(documents)
+    ids: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
+    total = 0
+    with Progress("repair documents", config.repair_tokens) as bar:
+        for one, weight in repair_documents(documents, renderer, config.repair):
+            if len(one) > config.max_document:
+                continue
+            ids.append(np.asarray(one, dtype=np.uint16))
+            weights.append(np.asarray(weight, dtype=np.float16))
+            total += len(one)
+            bar.advance(len(one))
+            if total >= config.repair_tokens:
+                break
+    ends = np.cumsum([len(one) for one in ids])
+    return np.concatenate(ids), np.concatenate(weights), ends

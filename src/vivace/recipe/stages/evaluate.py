@@ -1,0 +1,83 @@
+"""Evaluation on packages never seen: every stage's model, and a search without a model, on the same tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from vivace.core.types import Attempt, Grade, Task, Trajectory
+from vivace.engine.client import load_client
+from vivace.evals.compare import compare
+from vivace.evals.suite import run_suite
+from vivace.evals.table import terminal
+from vivace.harness.loop import Limits
+from vivace.harness.prompts import prompt_hash
+from vivace.harness.tools.registry import get_profile
+from vivace.model.checkpoint import verify_checkpoint
+from vivace.recipe.config import StageConfig
+from vivace.recipe.runner import Context, Facts
+from vivace.recipe.world import World, open_world
+from vivace.tasks.brute import brute_force
+
+BASELINE = "brute-force"
+PROFILE = get_profile("nano")
+
+
+class EvalStage(StageConfig):
+    """Models are stages of this run or checkpoint folders, in the order they are compared."""
+
+    models: list[str]
+    limits: Limits = Limits()
+    temperature: float = Field(0.0, ge=0)
+    samples: int = Field(1, ge=1)
+    slots: int = Field(32, ge=1)
+    baseline: bool = True
+
+
+def evaluate(config: EvalStage, context: Context) -> Facts:
+    world = open_world(context)
+    results: dict[str, list[Attempt]] = {}
+    for name in config.models:
+        results[name] = _model(name, config, context, world)
+    baseline = _baseline(config, context, world) if config.baseline else None
+    summary = compare(results, baseline)
+    context.console.print(terminal(summary))
+    return {"tasks": len(world.eval), "results": summary}
+
+
+def _model(name: str, config: EvalStage, context: Context, world: World) -> list[Attempt]:
+    folder = context.model(name)
+    client = load_client(folder, name=name, max_slots=config.slots)
+    window = client.engine.max_len
+    limits = config.limits.model_copy(update={"max_context": min(config.limits.max_context, window)})
+    identity = {"model": verify_checkpoint(folder)["model.safetensors"], "limits": limits.model_dump(),
+                "temperature": config.temperature, "tools": PROFILE.hash(), "prompt": prompt_hash(PROFILE)}
+    try:
+        with world.player(limits, config.temperature) as player:
+
+            def play(task: Task, seed: int, sample: int) -> Attempt:
+                return player(task, client, seed=seed, sample=sample)
+
+            return run_suite(world.eval, play, context.out / name, identity=identity, workers=world.workers,
+                             samples=config.samples, seed=context.seed, description=f"evaluate {name}")
+    finally:
+        client.close()
+
+
+def _baseline(config: EvalStage, context: Context, world: World) -> list[Attempt]:
+    """As many test runs as the agent may make, spent on one-line edits in random order."""
+    budget = config.limits.max_test_runs
+    with world.player(config.limits) as player:
+
+        def play(task: Task, seed: int, sample: int) -> Attempt:
+            found = brute_force(task, player, budget, seed)
+            trajectory = Trajectory(task_id=task.id, patch=found.patch, test_runs=found.runs, seconds=found.seconds)
+            verdict: Grade = player.judge(task, trajectory)
+            return Attempt(task_id=task.id, repo=task.repo, sample=sample, model=BASELINE, trajectory=trajectory,
+                           grade=verdict)
+
+        identity: dict[str, Any] = {"baseline": BASELINE, "budget": budget}
+        return run_suite(world.eval, play, context.out / BASELINE, identity=identity, workers=world.workers,
+                         seed=context.seed, description=BASELINE)
+

@@ -1,0 +1,1 @@
+"""Reinforcement learning through the harness: rollouts, rewards, advantages, the policy loss, the loop."""

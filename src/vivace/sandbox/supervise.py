@@ -1,0 +1,263 @@
+"""Run one launcher process to its end: read what it writes, hold its limits, leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vivace.core.errors import SandboxError
+from vivace.sandbox.limits import ExecLimits, ExecResult
+from vivace.sandbox.watch import descendants, memory_bytes, tree_usage, unlinked_bytes
+
+_TICK = 0.1  # seconds between looks at memory, processes and disk
+_SHARE, _LONGEST = 30, 0.5  # looks that take long are spaced out by that factor, up to so many seconds
+_GRACE = 2.0  # seconds for a killed tree to vanish
+_EXTRA_ENTRIES = 50_000  # files a command may add to its workspace
+_FLOOD = 16  # times the kept output that may be written in all before the writer is stopped
+_MOST_CHANNEL = 64 << 20
+
+
+@dataclass
+class Launch:
+    """A launcher about to be started, and how to look after it."""
+
+    command: Sequence[str]
+    limits: ExecLimits
+    stop: Callable[[subprocess.Popen[bytes], bytes], None]
+    """Kill everything the launcher started; gets the process and what it wrote to its status pipe so far."""
+    disks: Sequence[Path]
+    base_usage: tuple[int, int]
+    stdin: bytes | None = None
+    pass_fds: Sequence[int] = ()
+    """Descriptors the launcher inherits; closed here once it has started."""
+    cancel: int | None = None
+    """When this becomes readable, everything is killed; the caller closes it."""
+    status: int | None = None
+    channel: int | None = None
+    """Read ends of the launcher's status pipe and of the command's result pipe; closed here at the end."""
+
+
+@dataclass
+class Ended:
+    """What the supervisor saw of a launcher."""
+
+    returncode: int
+    output: str
+    truncated: bool
+    killed: str | None
+    duration_s: float
+    status: bytes
+    channel: bytes
+
+    def result(self, code: int) -> ExecResult:
+        """As callers see it, `code` being what the launcher says of the command."""
+        code = code if code >= 0 else 128 - code
+        return ExecResult(
+            exit_code=code,
+            output=self.output,
+            timed_out=self.killed == "time",
+            truncated=self.truncated,
+            duration_s=self.duration_s,
+            signal=code - 128 if 128 < code <= 128 + 64 else None,
+            killed=self.killed,
+            channel=self.channel,
+        )
+
+
+@dataclass
+class KeptOutput:
+    """The head and the tail of a stream within `cap` bytes."""
+
+    cap: int
+    head: bytearray = field(default_factory=bytearray)
+    tail: bytearray = field(default_factory=bytearray)
+    seen: int = 0
+
+    @property
+    def flooded(self) -> bool:
+        """So much was written that the writer should be stopped."""
+        return self.seen > _FLOOD * self.cap
+
+    def add(self, data: bytes) -> None:
+        """Take in more of the stream."""
+        self.seen += len(data)
+        room = self.cap * 3 // 4 - len(self.head)
+        if room > 0:
+            self.head += data[:room]
+            data = data[room:]
+        self.tail += data
+        if len(self.tail) > self.cap:
+            del self.tail[: len(self.tail) - self.cap // 4]
+
+    def text(self) -> tuple[str, bool]:
+        """(what was kept, whether anything was dropped)."""
+        tail = self.tail[-(self.cap - len(self.head)) :]
+        dropped = self.seen - len(self.head) - len(tail)
+        middle = f"\n[... {dropped} bytes of output dropped ...]\n" if dropped else ""
+        return self.head.decode(errors="replace") + middle + tail.decode(errors="replace"), dropped > 0
+
+
+def memory_file(data: bytes) -> int:
+    """A descriptor from which exactly `data` can be read."""
+    fd = os.memfd_create("vivace")
+    os.write(fd, data) if len(data) < 1 << 16 else _write_all(fd, data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def supervise(launch: Launch) -> Ended:
+    """Start the launcher, wait for its end or its limits, and return what happened.
+
+    Raises:
+        SandboxError: the launcher could not be started.
+    """
+    read_end, write_end = os.pipe()
+    stdin = memory_file(launch.stdin) if launch.stdin is not None else subprocess.DEVNULL
+    start = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            launch.command,
+            stdin=stdin,
+            stdout=write_end,
+            stderr=write_end,
+            pass_fds=tuple(launch.pass_fds),
+            cwd="/",
+            env={},  # a launcher's own environment can be read from inside through /proc/1/environ
+            start_new_session=True,
+        )
+    except OSError as error:
+        for fd in (read_end, launch.status, launch.channel):
+            if fd is not None:
+                os.close(fd)
+        raise SandboxError(f"cannot start {launch.command[0]}: {error.strerror}; reinstall it") from error
+    finally:
+        for fd in (write_end, *launch.pass_fds, *([stdin] if stdin >= 0 else [])):
+            os.close(fd)
+    return _Supervisor(launch, process, read_end, start).run()
+
+
+class _Supervisor:
+    def __init__(self, launch: Launch, process: subprocess.Popen[bytes], output: int, start: float) -> None:
+        self.launch, self.process, self.start = launch, process, start
+        self.output = KeptOutput(launch.limits.output_bytes)
+        self.status, self.channel = bytearray(), bytearray()
+        self.killed: str | None = None
+        self.cancelled = False
+        self.exit_fd = os.pidfd_open(process.pid)
+        self.output_fd = output
+        self.selector = selectors.DefaultSelector()
+        for fd in (output, launch.status, launch.channel, launch.cancel):
+            if fd is not None:
+                os.set_blocking(fd, False)
+                self.selector.register(fd, selectors.EVENT_READ)
+        self.selector.register(self.exit_fd, selectors.EVENT_READ)
+
+    def run(self) -> Ended:
+        try:
+            self._watch()
+        except BaseException:
+            self._stop("interrupt")
+            raise
+        finally:
+            self._close()
+        duration = time.monotonic() - self.start
+        text, truncated = self.output.text()
+        code = self.process.returncode
+        return Ended(code, text, truncated, self.killed, duration, bytes(self.status), bytes(self.channel))
+
+    def _watch(self) -> None:
+        deadline = self.start + self.launch.limits.wall_s
+        look = self.start + _TICK
+        while self.process.returncode is None:
+            if self.cancelled:
+                return self._stop("cancelled")
+            now = time.monotonic()
+            if now >= deadline:
+                return self._stop("time")
+            if now >= look:
+                if reason := self._over_limit():
+                    return self._stop(reason)
+                took = time.monotonic() - now
+                look = time.monotonic() + min(max(_TICK, _SHARE * took), _LONGEST)
+            self._pump(max(0.0, min(deadline, look) - time.monotonic()))
+            if self.output.flooded or len(self.channel) > _MOST_CHANNEL:
+                return self._stop("output")
+        self._drain()
+        return None
+
+    def _pump(self, timeout: float) -> bool:
+        """Read whatever is ready; True if anything was."""
+        got = False
+        for key, _ in self.selector.select(timeout):
+            fd = key.fd
+            if fd == self.exit_fd:
+                self.process.wait()
+                self.selector.unregister(fd)
+                continue
+            if fd == self.launch.cancel:
+                self.cancelled = True
+                self.selector.unregister(fd)
+                continue
+            data = os.read(fd, 1 << 16)
+            got = True
+            if not data:
+                self.selector.unregister(fd)
+            elif fd == self.output_fd:
+                self.output.add(data)
+            else:
+                (self.status if fd == self.launch.status else self.channel).extend(data)
+        return got
+
+    def _drain(self) -> None:
+        """Take what is left in the pipes; a survivor that still holds one must not keep us."""
+        end = time.monotonic() + _GRACE
+        while time.monotonic() < end and self._pump(0):
+            pass
+
+    def _over_limit(self) -> str | None:
+        limits = self.launch.limits
+        pids = descendants(self.process.pid)
+        if memory_bytes(pids, limits.memory_mb << 20) > limits.memory_mb << 20:
+            return "memory"
+        if len(pids) > limits.processes + 3:  # the launcher, its helper and the init of the process namespace
+            return "processes"
+        base_bytes, base_entries = self.launch.base_usage
+        most = base_entries + _EXTRA_ENTRIES
+        used = [tree_usage(disk, most) for disk in self.launch.disks]
+        grown = sum(size for size, _ in used) + unlinked_bytes(pids) - base_bytes
+        if grown > limits.disk_mb << 20 or sum(entries for _, entries in used) > most:
+            return "disk"
+        return None
+
+    def _stop(self, reason: str) -> None:
+        self.killed = reason
+        self.launch.stop(self.process, bytes(self.status))
+        end = time.monotonic() + _GRACE
+        while self.process.returncode is None and time.monotonic() < end:
+            self._pump(0.05)
+        if self.process.returncode is None:
+            for pid in reversed(descendants(self.process.pid)):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+        self._drain()
+
+    def _close(self) -> None:
+        self.selector.close()
+        for fd in (self.exit_fd, self.output_fd, self.launch.status, self.launch.channel):
+            if fd is not None:
+                with suppress(OSError):
+                    os.close(fd)

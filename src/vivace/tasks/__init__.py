@@ -1,0 +1,1 @@
+"""Environments: package sources, layers, mutations, admission, grading, scripted experts. Imports without torch."""

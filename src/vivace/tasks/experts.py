@@ -1,0 +1,147 @@
+"""Scripted experts: they know the answer and show, in the real harness, how to get to it.
+
+An expert is a script that writes one assistant turn at a time and reads the tools' real results, so its
+demonstrations are ordinary trajectories. It goes through the functions that the statement names, in that order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+import re
+from collections.abc import Generator, Sequence
+from typing import Any, Literal
+
+from vivace.core.errors import BadInput
+from vivace.core.types import Message, Task, ToolCall
+from vivace.harness.clients.scripted import AnswerCodec, ScriptedClient
+from vivace.harness.edit.minimal import minimal_edits
+from vivace.tasks.layers import Layer
+from vivace.tasks.mutate import Function, apply, functions, sites
+from vivace.tasks.statements import Suspect, suspects
+from vivace.tasks.workspaces import buggy_files, layer_files
+
+Style = Literal["direct", "recover"]
+Script = Generator[Message, list[str], None]
+
+_TESTED = re.compile(r"^(\d+) passed, (\d+) failed")
+_HIT = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):")
+
+
+def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, seed: int) -> ScriptedClient:
+    """An expert for one task. `direct` edits right away; `recover` first tries one to three wrong edits, takes each
+    back when the tests say so, and then makes the right one. Seeded, and mostly canonical: a small model has to
+    learn the form from few examples.
+
+    Raises:
+        BadInput: the statement names no function that is in its file.
+    """
+    rng = random.Random(f"{task.id}/{style}/{seed}")
+    script = _Expert(task, layer, style, rng).play()
+    started = False
+
+    def policy(messages: Sequence[Message]) -> Message:
+        nonlocal started
+        if not started:
+            started = True
+            return next(script)
+        return script.send(_results(messages))
+
+    return ScriptedClient(codec, policy, f"expert-{style}")
+
+
+def _results(messages: Sequence[Message]) -> list[str]:
+    """Tool results since the last answer, in order."""
+    found = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            break
+        found.append(message.content)
+    return found[::-1]
+
+
+class _Expert:
+    def __init__(self, task: Task, layer: Layer, style: Style, rng: random.Random) -> None:
+        self.style, self.rng = style, rng
+        places = suspects(task.problem_statement)
+        self.clean = layer_files(layer, sorted({place.path for place in places}))
+        broken = buggy_files(task, layer)
+        self.now = {path: broken.get(path) or text for path, text in self.clean.items()}
+        self.places = [(place, self._function(place)) for place in places if place.path in self.clean]
+        if not self.places:
+            raise BadInput(f"task {task.id} names no function of its package; an expert cannot know where to look")
+
+    def _function(self, place: Suspect) -> Function:
+        """The function meant: where several bear the name, the one that is broken."""
+        before, after = self.now[place.path], self.clean[place.path]
+        found = [f for f in functions(before) if f.name == place.name]
+        if not found:
+            raise BadInput(f"{place} is not there")
+        changed = changed_lines(before, after)
+        return next((f for f in found if any(f.line <= line <= f.end_line for line in changed)), found[0])
+
+    def play(self) -> Script:
+        if self.rng.random() < 0.15:
+            yield _turn(_call("runTests"))
+        for place, function in self.places:
+            path = place.path
+            hits = yield _turn(_call("grep_search", query=f"def {place.name}(", includePattern=path))
+            yield _turn(_call("read_file", filePath=path, startLine=_line(hits[0], function.line)))
+            fixed = self._fixed(path, function)
+            if fixed == self.now[path]:
+                continue
+            if self.style == "recover" and (yield from self._wrong_turns(path, function, fixed)):
+                break
+            if (yield from self._try(path, fixed)):
+                break
+        yield _turn(_call("task_complete"))
+
+    def _fixed(self, path: str, function: Function) -> str:
+        """The file with this function as it was before the bug; other bugs in the file stay for their own turn."""
+        now, clean = self.now[path].split("\n"), self.clean[path].split("\n")
+        if len(now) != len(clean):  # bugs that add or remove lines: all at once
+            return self.clean[path]
+        return "\n".join([*now[: function.line - 1], *clean[function.line - 1 : function.end_line],
+                          *now[function.end_line :]])
+
+    def _wrong_turns(self, path: str, function: Function, fixed: str) -> Generator[Message, list[str], bool]:
+        """One to three wrong edits of the function; True if one of them happens to satisfy the tests."""
+        broken = self.now[path]
+        lines = set(range(function.line, function.end_line + 1))
+        wrong = [text for text in (apply(broken, site) for site in sites(broken, lines=lines)) if text != fixed]
+        for text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 3))):
+            if (yield from self._try(path, text)):
+                return True
+        return False
+
+    def _try(self, path: str, text: str) -> Generator[Message, list[str], bool]:
+        """Edit the file into `text` (whatever stands in it now) and test in the same turn; whether all is green."""
+        edits = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
+                 for old, new in minimal_edits(self.now[path], text)]
+        self.now[path] = text
+        results = yield _turn(*edits, _call("runTests"))
+        tested = _TESTED.match(results[-1])
+        return tested is not None and int(tested[2]) == 0 < int(tested[1]) and "stopped" not in results[-1]
+
+
+def _turn(*calls: ToolCall) -> Message:
+    return Message(role="assistant", tool_calls=list(calls))
+
+
+def _call(name: str, **arguments: Any) -> ToolCall:
+    return ToolCall(name=name, arguments=arguments)
+
+
+def _line(hits: str, expected: int) -> int:
+    """The function's line among the search results: the nearest to where it is known to stand."""
+    lines = [int(found["line"]) for found in map(_HIT.match, hits.split("\n")) if found]
+    return min(lines, key=lambda line: abs(line - expected), default=expected)
+
+
+def changed_lines(before: str, after: str) -> set[int]:
+    """1-based lines of `before` that differ from `after`."""
+    old, new = before.split("\n"), after.split("\n")
+    if len(old) == len(new):
+        return {number for number, (a, b) in enumerate(zip(old, new), 1) if a != b}
+    opcodes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    return {line + 1 for tag, a, b, _, _ in opcodes if tag != "equal" for line in range(a, max(b, a + 1))}

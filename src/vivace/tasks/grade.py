@@ -1,0 +1,176 @@
+"""Deciding whether a task is solved: from the patch alone, in a fresh workspace, by tests the agent could not touch.
+
+The tree is rebuilt (clean layer, bug, then only those parts of the patch that are source), every expected test must be
+reported PASSED by name, the exit code must agree, and a must-fail canary with a random name must have failed. What
+slips past that (objects that compare equal to everything, say) is flagged by a scan of the added lines.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+
+from vivace.core.errors import BadInput, InfraError
+from vivace.core.files import digest
+from vivace.core.types import Grade, Task, TestSpec, Trajectory
+from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, apply_patch
+from vivace.sandbox.patch import patched_paths
+from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
+from vivace.tasks.layers import Layer
+from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
+
+TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pattern in {
+    "test_runner": r"\b_pytest\b|\bimport pytest\b|\bPYTEST_|\bconftest\b|\bpytest_\w+",
+    "early_exit": r"\bos\._exit\b|\bsys\.exit\b|\batexit\b|\bos\.kill\b",
+    "introspection": r"\bsys\.modules\b|\binspect\.(stack|currentframe)\b|\bsys\._getframe\b|\bgc\.get_\w+",
+    "always_equal": r"def __(eq|ne)__\(",
+    "start_up_hook": r"sitecustomize|usercustomize|\.pth\b",
+    "mocking": r"unittest\.mock|\bmonkeypatch\b",
+    "system_files": r"/proc/|/dev/shm",
+}.items()}  # fmt: skip
+PATIENCE = 4
+_KILLED = 128 + 9
+LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds"})
+
+
+def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
+    """The verdict on a patch against the task's buggy tree. Thread-safe; takes one cold test run.
+
+    Scores: `f2p`, `p2p` (shares of tests that passed), `canary`, `tamper` (number of flags), `ignored` (changed paths
+    that do not count: tests and what steers them), `lines` (added and removed). `infra` when the sandbox failed.
+    """
+    try:
+        before = buggy_files(task, layer)
+        try:
+            files, ignored = _patched(layer, before, patch)
+        except BadInput as error:
+            return Grade(status="failed", scores={"f2p": 0.0, "p2p": 0.0}, detail=f"patch does not apply: {error}")
+        with open_workspace(layer, sandbox, files) as workspace:
+            report = run_tests(task, layer, workspace, canary=True)
+    except InfraError as error:
+        return Grade(status="infra", detail=str(error))
+    return _verdict(task, report, patch, ignored)
+
+
+def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: Sandbox,
+                     cache: GradeCache | None = None) -> Grade:
+    """The verdict on an attempt: its patch graded, and unsolved attempts that ran out of something told apart."""
+    if trajectory.stop_reason == "infra":
+        return Grade(status="infra", detail=trajectory.error)
+    if trajectory.patch.strip():
+        judge = grade if cache is None else cache.grade
+        found = judge(task, layer, trajectory.patch, sandbox)
+    else:  # admission has shown, twice, that the tree as it was fails
+        found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
+    if found.status == "failed" and trajectory.stop_reason in LATE_STOPS:
+        detail = f"out of {trajectory.stop_reason}; {found.detail}"
+        return found.model_copy(update={"status": "budget", "detail": detail})
+    return found
+
+
+def run_tests(task: Task, layer: Layer, workspace: Workspace, *, canary: bool) -> TestReport:
+    """FAIL_TO_PASS and PASS_TO_PASS of a task, cold, as its `TestSpec` says."""
+    ids, spec = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS], task.test
+    # What loops is stopped by its processor time: on a starved machine a wall clock would fail honest patches.
+    limits = ExecLimits(wall_s=spec.timeout_s * PATIENCE, cpu_s=spec.timeout_s)
+    if spec.runner == "unittest":
+        return run_unittest(workspace, layer.python, ids, start=test_root(spec), limits=limits, canary=canary)
+    return run_pytest(workspace, layer.python, ids, limits=limits, extra_args=spec.args, canary=canary)
+
+
+def run_warm(pool: WarmTests, spec: TestSpec, workspace: Workspace, ids: Sequence[str], *, canary: bool) -> TestReport:
+    """Some tests of a task's package (none: the whole suite) in a warm sandbox: fast, but not for grading."""
+    limits = ExecLimits(wall_s=spec.timeout_s)
+    if spec.runner == "unittest":
+        return pool.run_unittest(workspace, ids, start=test_root(spec), limits=limits, canary=canary)
+    return pool.run_pytest(workspace, ids, limits=limits, extra_args=spec.args, canary=canary)
+
+
+def test_root(spec: TestSpec) -> str:
+    """Where unittest's discovery begins."""
+    return spec.args[0] if spec.args else "tests"
+
+
+def tamper_flags(patch: str, test_names: list[str]) -> list[str]:
+    """Names of the tricks that the added lines of a patch look like; naming a test in source code is one."""
+    added = "\n".join(line[1:] for line in patch.split("\n") if line.startswith("+") and not line.startswith("+++"))
+    flags = [name for name, pattern in TAMPERING.items() if pattern.search(added)]
+    return [*flags, "test_name"] if any(name in added for name in test_names) else flags
+
+
+def _patched(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[dict[str, str | None], list[str]]:
+    """Files that differ from the clean layer once bug and patch are in, and the paths whose change was ignored."""
+    if not patch.strip():
+        return before, []
+    present = layer_files(layer, patched_paths(patch))
+    for path, text in before.items():
+        if text is None:
+            present.pop(path, None)
+        else:
+            present[path] = text
+    after = apply_patch(present, patch)
+    counted = {path: text for path, text in after.items() if layer.is_source(path)}
+    return {**before, **counted}, sorted(set(after) - set(counted))
+
+
+def _verdict(task: Task, report: TestReport, patch: str, ignored: list[str]) -> Grade:
+    names = sorted({re.split(r"::|\.", test_id.split("[")[0])[-1] for test_id in task.FAIL_TO_PASS})
+    flags = tamper_flags(patch, names)
+    scores = {
+        "f2p": _share(report, task.FAIL_TO_PASS), "p2p": _share(report, task.PASS_TO_PASS),
+        "canary": float(bool(report.canary_ok)), "tamper": float(len(flags)), "ignored": float(len(ignored)),
+        "lines": float(sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in patch.split("\n") if line)),
+    }  # fmt: skip
+    solved = report.passed([*task.FAIL_TO_PASS, *task.PASS_TO_PASS])
+    notes = [f"tampering: {', '.join(flags)}"] if flags else []
+    notes += [f"not counted: {', '.join(ignored)}"] if ignored else []
+    if not solved:
+        notes.append(_why(task, report))
+    return Grade(status="solved" if solved else "failed", scores=scores, detail="; ".join(notes))
+
+
+def _share(report: TestReport, ids: list[str]) -> float:
+    return sum(report.outcomes.get(test_id) == "passed" for test_id in ids) / len(ids) if ids else 1.0
+
+
+def _why(task: Task, report: TestReport) -> str:
+    if report.killed:
+        return f"the tests ran into their {report.killed} limit"
+    if report.exit_code == _KILLED:
+        return "the tests used up their processor time, or were killed"
+    for test_id in (*task.FAIL_TO_PASS, *task.PASS_TO_PASS):
+        outcome = report.outcomes.get(test_id, "not run")
+        if outcome != "passed":
+            return f"{test_id}: {outcome}"
+    return "the canary did not fail" if report.canary_ok is False else f"exit code {report.exit_code} disagrees"
+
+
+class GradeCache:
+    """Verdicts by task and patch, shared by threads; two that ask for one share one run. `infra` is not kept."""
+
+    def __init__(self, judge: Callable[[Task, Layer, str, Sandbox], Grade] = grade) -> None:
+        self._judge = judge
+        self._grades: dict[str, Grade] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self.hits = self.misses = 0
+
+    def grade(self, task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
+        """As `grade`, from memory where it was asked before."""
+        key = digest([task.id, digest(task.bug_patch), patch], 32)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            held = self._grades.get(key)
+            if held is not None:
+                self.hits += 1
+                return held
+            found = self._judge(task, layer, patch, sandbox)
+            self.misses += 1
+            if found.status != "infra":
+                self._grades[key] = found
+            return found
+
+    def __len__(self) -> int:
+        return len(self._grades)

@@ -1,0 +1,1 @@
+"""Text to token ids and back: the tokenizer, the chat renderer with its loss mask, fill-in-the-middle."""

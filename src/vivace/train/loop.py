@@ -1,0 +1,214 @@
+"""The training loop: batches in, a better model out, resumable at any step."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vivace.core.errors import BadInput, InfraError
+from vivace.core.progress import Progress
+from vivace.model.decoder import Decoder
+from vivace.train.balance import load_metrics, update_router_bias
+from vivace.train.batches import MicroBatch, Row, Source, micro_batches
+from vivace.train.config import TrainConfig
+from vivace.train.muon import MuonAdamW
+from vivace.train.schedule import lr_factor, progress_fraction
+from vivace.train.state import latest_state, load_state, save_state
+from vivace.train.workers import Workers, open_workers
+
+Log = Callable[[dict[str, Any]], None]
+Evaluate = Callable[[Decoder], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Where a run ended. `loss` is the mean over its last 20 steps, nats per token; `seconds` spans all resumes."""
+
+    steps: int
+    tokens: int
+    seconds: float
+    loss: float
+
+
+@dataclass
+class _Cursor:
+    step: int = 0
+    tokens: int = 0
+    elapsed: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+class _Interrupt:
+    """Turns SIGINT and SIGTERM into a flag that is read between steps; a second signal acts at once."""
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def _handle(self, number: int, frame: object) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        previous = [signal.signal(number, self._handle) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, previous, strict=True):
+                signal.signal(number, handler)
+
+
+def train(
+    model: Decoder, source: Source, config: TrainConfig, run_dir: Path, log: Log, *, evaluate: Evaluate | None = None,
+    description: str = "train",
+) -> TrainResult:
+    """Train `model` in place until the first budget is used up.
+
+    `run_dir`/state holds the resume files: when one is there, the run continues from it, bit for bit (with the same
+    number of workers or another). `log` gets a row per step. `evaluate` runs every `eval_steps` and at the end, and
+    its row is logged too. SIGINT or SIGTERM: the step is finished, the state saved, KeyboardInterrupt raised.
+    """
+    trainer = _Trainer(model, source, config, Path(run_dir) / "state", log, evaluate)
+    trainer.resume()
+    interrupt = _Interrupt()
+    with open_workers(config.workers, trainer.device) as workers, interrupt.installed():
+        return trainer.loop(workers, interrupt, description)
+
+
+class _Trainer:
+    def __init__(
+        self, model: Decoder, source: Source, config: TrainConfig, folder: Path, log: Log, evaluate: Evaluate | None
+    ) -> None:
+        self.model, self.source, self.config, self.folder, self.log = model, source, config, folder, log
+        self.evaluate, self.evaluated = evaluate, -1
+        self.device = next(model.parameters()).device
+        self.names = [name for name, _ in model.named_parameters()]
+        self.optimizer = MuonAdamW(
+            model, muon_lr=config.muon_lr, embedding_lr=config.embedding_lr, router_lr=config.router_lr,
+            norm_lr=config.norm_lr, weight_decay=config.weight_decay, momentum=config.momentum,
+            betas=(config.beta1, config.beta2),
+        )
+        self.cursor = _Cursor()
+
+    def loop(self, workers: Workers, interrupt: _Interrupt, description: str) -> TrainResult:
+        cursor, config = self.cursor, self.config
+        last_save = time.monotonic()
+        with Progress(description, 100.0) as bar:
+            shown = 0.0
+            while (fraction := progress_fraction(config, cursor.step, cursor.tokens, cursor.elapsed)) < 1.0:
+                row = self.step(workers, fraction)
+                now = 100 * progress_fraction(config, cursor.step, cursor.tokens, cursor.elapsed)
+                bar.advance(now - shown, f"step {row['step']} loss {row['loss']:.3f} {row['tok_s']:,.0f} tok/s")
+                shown = now
+                if config.eval_steps and cursor.step % config.eval_steps == 0:
+                    self.run_evaluation()
+                due = time.monotonic() - last_save > config.save_seconds
+                if interrupt.received or due or (config.save_steps and cursor.step % config.save_steps == 0):
+                    self.save()
+                    last_save = time.monotonic()
+                if interrupt.received:
+                    raise KeyboardInterrupt
+        self.run_evaluation()
+        self.save()
+        recent = cursor.losses[-20:]
+        return TrainResult(cursor.step, cursor.tokens, cursor.elapsed, sum(recent) / max(1, len(recent)))
+
+    def step(self, workers: Workers, fraction: float) -> dict[str, Any]:
+        """One global batch: gradients, clipping, update, balancing, metrics."""
+        started = time.monotonic()
+        cursor, config = self.cursor, self.config
+        factor = lr_factor(config, cursor.step, fraction)
+        rows = self.source.next_batch()
+        loss, grads, counts_LE = self.gradients(workers, rows)
+        norm = float(torch.stack(torch._foreach_norm(grads)).norm())
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise InfraError(
+                f"loss {loss} or gradient norm {norm} is not finite at step {cursor.step}; "
+                "lower the learning rates and resume from the last saved state"
+            )
+        if norm > config.grad_clip:
+            torch._foreach_mul_(grads, config.grad_clip / norm)
+        self.optimizer.step(dict(zip(self.names, grads, strict=True)), factor, workers.run)
+        update_router_bias(self.model, counts_LE, config.balance_rate * factor)
+        tokens, seconds = sum(len(row.weights) for row in rows), time.monotonic() - started
+        cursor.step, cursor.tokens, cursor.elapsed = cursor.step + 1, cursor.tokens + tokens, cursor.elapsed + seconds
+        cursor.losses = [*cursor.losses[-19:], loss]
+        result = {
+            "step": cursor.step, "tokens": cursor.tokens, "loss": loss, "lr": config.muon_lr * factor,
+            "tok_s": round(tokens / seconds, 1), "grad_norm": norm, "elapsed": round(cursor.elapsed, 3),
+            **load_metrics(counts_LE),
+        }
+        self.log(result)
+        return result
+
+    def gradients(self, workers: Workers, rows: list[Row]) -> tuple[float, list[Tensor], Tensor]:
+        """Mean loss over the global batch, its gradients, and tokens per expert; summed in micro-batch order."""
+        weight = float(sum(row.weights.sum(dtype="float64") for row in rows))
+        if weight <= 0:
+            raise BadInput("a batch has nothing to learn: every loss weight is zero")
+        parameters = list(self.model.parameters())
+
+        def work(batch: MicroBatch) -> tuple[float, tuple[Tensor, ...], Tensor]:
+            loss = self.model.loss(*(t.to(self.device) for t in batch))
+            mean = loss.total / weight
+            return float(mean.detach()), torch.autograd.grad(mean, parameters), loss.counts_LE
+
+        total, counts_LE = 0.0, torch.zeros(0)
+        sums: list[Tensor] = []
+        for loss, grads, counts in workers.run(work, micro_batches(rows, self.config.micro_tokens)):
+            total += loss
+            if not sums:
+                sums, counts_LE = list(grads), counts
+            else:
+                torch._foreach_add_(sums, grads)
+                counts_LE = counts_LE + counts
+        return total, sums, counts_LE
+
+    def run_evaluation(self) -> None:
+        if self.evaluate is not None and self.evaluated != self.cursor.step:
+            self.evaluated = self.cursor.step
+            self.log({"step": self.cursor.step, "tokens": self.cursor.tokens, **self.evaluate(self.model)})
+
+    def save(self) -> None:
+        cursor = self.cursor
+        save_state(self.folder, {
+            "step": cursor.step, "tokens": cursor.tokens, "elapsed": cursor.elapsed, "losses": cursor.losses,
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "source": self.source.state(),
+            "rng": torch.get_rng_state(), "config": self.model.config.model_dump(mode="json"),
+        }, self.config.keep_last)
+
+    def resume(self) -> None:
+        path = latest_state(self.folder)
+        if path is None:
+            return
+        state = load_state(path)
+        if state["config"] != self.model.config.model_dump(mode="json"):
+            raise BadInput(f"{path} belongs to a model of another configuration; use another run folder")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.source.load_state(state["source"])
+        torch.set_rng_state(state["rng"])
+        self.cursor = _Cursor(state["step"], state["tokens"], state["elapsed"], state["losses"])
+
+
+@torch.no_grad()
+def mean_loss(model: Decoder, rows: list[Row], micro_tokens: int = 4096) -> float:
+    """Weighted mean cross entropy of held-out rows, nats per token."""
+    device = next(model.parameters()).device
+    losses = [model.loss(*(t.to(device) for t in batch)) for batch in micro_batches(rows, micro_tokens)]
+    return float(sum(loss.total for loss in losses) / sum(loss.weight for loss in losses))

@@ -1,0 +1,1 @@
+"""Makes this folder importable from the tests below it (`tiny_package`)."""

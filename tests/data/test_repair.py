@@ -1,0 +1,205 @@
+"""Repair documents: what they show is what the real tools show, and replaying their edits mends the file."""
+
+from __future__ import annotations
+
+import ast
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from wheels_by_hand import make_wheel, module, pin_of
+
+import vivace
+from vivace.core.types import Message
+from vivace.data.config import CorpusConfig
+from vivace.data.corpus import build_corpus, read_documents
+from vivace.data.documents import Document
+from vivace.data.functions import span, walk_functions
+from vivace.data.pin import manifest_text
+from vivace.data.repair import ASKS, RepairConfig, choose, repair_documents
+from vivace.harness.environment import Environment
+from vivace.harness.tools.base import Context
+from vivace.harness.tools.registry import get_profile
+from vivace.sandbox import TestReport, Workspace, open_sandbox
+from vivace.tasks.mutate import sites
+from vivace.tasks.operators import operator_names
+from vivace.text.chat import Renderer
+from vivace.text.tokenizer import Tokenizer, train_tokenizer
+
+SOURCE = Path(vivace.__file__).parent
+FILES = ("core/files.py", "text/chat.py", "tasks/mutate.py", "harness/edit/minimal.py", "evals/stats.py",
+         "data/dedup.py")
+AWKWARD = "def first(value):\n    if value > 1:\n        return 'grün <|end|>'\n    return value - 1\n\n\n" \
+          "def last(value):\n    if value < 3:\n        value = value + 1\n    return not value"
+CONFIG = RepairConfig(seed=3, per_function=2, context_weight=0.25)
+Pair = tuple[list[int], list[float]]
+
+
+@pytest.fixture(scope="module")
+def corpus() -> dict[str, Document]:
+    texts = {f"vivace/{name}": (SOURCE / name).read_text() for name in FILES}
+    texts |= {"awkward/end.py": AWKWARD, "awkward/end_of_line.py": AWKWARD + "\n", "awkward/broken.py": "def f(:\n"}
+    return {path: Document(path, path.split("/")[0], "1", "MIT", text) for path, text in texts.items()}
+
+
+@pytest.fixture(scope="module")
+def renderer(corpus: dict[str, Document]) -> Renderer:
+    return Renderer(train_tokenizer([document.text for document in corpus.values()], 1500))
+
+
+@pytest.fixture(scope="module")
+def made(corpus: dict[str, Document], renderer: Renderer) -> list[Pair]:
+    return list(repair_documents(corpus.values(), renderer, CONFIG))
+
+
+def read(ids: list[int], renderer: Renderer) -> list[Message]:
+    """Ids back to messages, by the special tokens alone."""
+    roles = {renderer.tokenizer.special[f"<|{role}|>"]: role for role in ("system", "user", "assistant", "tool")}
+    messages, start = [], 1
+    assert ids[0] == renderer.bos
+    while start < len(ids):
+        end = ids.index(renderer.end, start)
+        body, role = ids[start + 1 : end], roles[ids[start]]
+        messages.append(renderer.parse(body) if role == "assistant"
+                        else Message.model_validate({"role": role, "content": renderer.tokenizer.decode(body)}))
+        start = end + 1
+    return messages
+
+
+def document_of(messages: list[Message], corpus: dict[str, Document]) -> Document:
+    path = messages[1].tool_calls[0].arguments["filePath"]
+    return corpus.get(path) or corpus[path.removeprefix("src/")]
+
+
+def broken_text(messages: list[Message], document: Document) -> str:
+    """The whole file as it was when it was read: faults never add or remove lines."""
+    where = messages[1].tool_calls[0].arguments
+    first, last = int(where["startLine"]), int(where["endLine"])
+    lines, shown = document.text.split("\n"), messages[2].content.split("\n")
+    assert len(shown) == last - first + 1
+    return "\n".join([*lines[: first - 1], *shown, *lines[first - 1 + len(shown) :]])
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
+    """The real tools on a real workspace, in the form that the nano profile gives their results."""
+    def no_tests(ids: list[str] | None) -> TestReport:
+        raise AssertionError("no tests are run here")
+
+    with Workspace(tmp_path_factory.mktemp("base"), open_sandbox()) as workspace:
+        yield Context(Environment(workspace, no_tests), terse=True)
+
+
+def test_the_edits_lead_from_the_broken_file_to_the_original(
+    made: list[Pair], corpus: dict[str, Document], renderer: Renderer, context: Context
+) -> None:
+    nano = get_profile("nano")
+    faults: Counter[int] = Counter()
+    for ids, _ in made:
+        messages = read(ids, renderer)
+        document = document_of(messages, corpus)
+        broken = broken_text(messages, document)
+        assert broken != document.text
+        ast.parse(broken)
+        reading, *more = messages[1].tool_calls
+        assert more == []
+        path = str(reading.arguments["filePath"])
+        context.write(path, broken)
+        result, outcome = nano.call(reading, context)
+        assert (result.text, outcome.kind) == (messages[2].content, "ok")
+        for edit in messages[3].tool_calls:
+            assert edit.name == "replace_string_in_file"
+            _, outcome = nano.call(edit, context)
+            assert outcome.kind == "ok"  # exact, and found once
+        assert context.read(path) == document.text
+        faults[sum(a != b for a, b in zip(broken.split("\n"), document.text.split("\n"), strict=True))] += 1
+    assert len(made) > 30
+    assert set(faults) == {1, 2, 3, 4}  # max_faults, each on a line of its own
+    assert faults[1] > faults[4]
+
+
+def test_the_function_asked_for_is_the_broken_one(
+    made: list[Pair], corpus: dict[str, Document], renderer: Renderer
+) -> None:
+    asked = set()
+    for ids, _ in made:
+        messages = read(ids, renderer)
+        assert [message.role for message in messages] == ["user", "assistant", "tool", "assistant"]
+        document, words = document_of(messages, corpus), messages[0].content
+        (name,) = re.findall("`(.*?)`", words)
+        path = str(messages[1].tool_calls[0].arguments["filePath"])
+        (ask,) = [ask for ask in ASKS if ask.format(name=name, path=path) == words]
+        asked.add(ask)
+        before, after = broken_text(messages, document).split("\n"), document.text.split("\n")
+        first, last = next(span(node) for known, node in walk_functions(ast.parse(document.text)) if known == name)
+        changed = {number for number, (a, b) in enumerate(zip(before, after, strict=True), 1) if a != b}
+        assert changed <= set(range(first, last + 1))
+    assert asked == set(ASKS)
+
+
+def test_weights_are_one_on_what_the_assistant_writes(made: list[Pair], renderer: Renderer) -> None:
+    for ids, weights in made:
+        rendered, mask = renderer.render(read(ids, renderer))
+        assert ids == [renderer.bos, *rendered]
+        assert weights == [0.25, *(1.0 if bit else 0.25 for bit in mask)]
+        assert 0 < sum(mask) < len(ids)
+
+
+def test_the_same_seed_gives_the_same_documents(
+    made: list[Pair], corpus: dict[str, Document], renderer: Renderer
+) -> None:
+    assert list(repair_documents(corpus.values(), renderer, CONFIG)) == made
+    other = CONFIG.model_copy(update={"seed": 4})
+    assert list(repair_documents(corpus.values(), renderer, other)) != made
+    # A document's faults do not depend on what stands before it.
+    path = "vivace/text/chat.py"
+    alone = list(repair_documents([corpus[path]], renderer, CONFIG))
+    assert alone
+    assert [one for one in made if one in alone] == alone
+
+
+def test_nothing_held_out_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From wheels to documents: packages of role `eval` and `valid`, and tests, are in none of them."""
+    monkeypatch.setenv("VIVACE_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "cache" / "wheels"
+    folder.mkdir(parents=True)
+    pins = [
+        pin_of(make_wheel(folder, "orchard", {"orchard/plum.py": module("plum", 5), "orchard/fig.py": module("fig", 6),
+                                              "orchard/quince.py": module("quince", 8)})),
+        pin_of(make_wheel(folder, "meadow", {"meadow/daisy.py": module("daisy", 9)}), role="valid"),
+        pin_of(make_wheel(folder, "secret", {"secret/quince.py": module("quince", 8)}), role="eval"),
+    ]  # fmt: skip
+    (tmp_path / "corpus.toml").write_text(manifest_text(pins))
+    build_corpus(CorpusConfig(manifest=tmp_path / "corpus.toml", vocab_size=400), tmp_path / "out")
+    renderer = Renderer(Tokenizer.load(tmp_path / "out"))
+    made = list(repair_documents(read_documents(tmp_path / "out"), renderer, RepairConfig()))
+    text = "".join(renderer.tokenizer.decode(ids) for ids, _ in made)
+    assert "orchard/plum.py" in text
+    assert not [name for name in ("secret", "quince", "meadow", "daisy") if name in text]
+
+
+def test_functions_out_of_range_and_files_that_do_not_parse_are_left_out(
+    corpus: dict[str, Document], renderer: Renderer
+) -> None:
+    config = RepairConfig(min_lines=6, max_lines=9)
+    for ids, _ in repair_documents(corpus.values(), renderer, config):
+        messages = read(ids, renderer)
+        where = messages[1].tool_calls[0].arguments
+        assert 6 <= int(where["endLine"]) - int(where["startLine"]) + 1 <= 9 + 2 * config.margin
+    assert list(repair_documents([corpus["awkward/broken.py"]], renderer, CONFIG)) == []
+
+
+def test_operators_are_drawn_evenly(corpus: dict[str, Document]) -> None:
+    """An operator with many sites does not crowd out one with few."""
+    own = sites(corpus["vivace/evals/stats.py"].text)
+    counts = Counter(site.operator for site in own)
+    rng = random.Random(0)
+    drawn = Counter(choose(own, RepairConfig(more_faults=0), rng)[0].operator for _ in range(600))
+    assert set(drawn) == set(counts) <= set(operator_names())
+    assert max(drawn.values()) < 3 * min(drawn.values())
+    assert max(counts.values()) > 4 * min(counts.values())
+    several = choose(own, RepairConfig(more_faults=0.99), rng)
+    assert len({site.line for site in several}) == len(several) == 4

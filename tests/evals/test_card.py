@@ -1,0 +1,59 @@
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from attempts_by_hand import make_attempt
+from pydantic import ValidationError
+
+from vivace.evals.card import CardFacts, DataSource, StageFacts, markdown_table, render_card, write_card
+from vivace.evals.compare import compare
+
+
+def facts(**more: object) -> CardFacts:
+    stages = {
+        name: [make_attempt(f"t{i}", "ab"[i % 2], "solved" if i < solved else "failed", tokens) for i in range(10)]
+        for name, solved, tokens in (("sft", 2, 150), ("rl", 7, 90))
+    }
+    values: dict[str, object] = {
+        "name": "vivace-nano", "summary": compare(stages, baseline=stages["sft"]), "parameters_total": 12_300_000,
+        "parameters_active": 4_600_000, "context": 2048, "vocabulary": 4096, "architecture": "6 layers",
+        "stages": [StageFacts(name="sft", what="expert | demonstrations", amount="300", seconds=61.2, peak_rss_mb=900)],
+        "data": [DataSource(name="boltons", version="1.0", licence="BSD-3-Clause", role="train")],
+        "hashes": {"weights": "abc123"}, "commands": ["vivace run recipes/demo.toml"],
+        "base_measures": {"bits per byte, held-out": "1.21"}, **more,
+    }
+    return CardFacts.model_validate(values)
+
+
+def test_every_section_and_figure_is_there(tmp_path: Path) -> None:
+    card = write_card(tmp_path / "MODEL_CARD.md", facts()).read_text()
+    for heading in ("Model summary", "Intended use", "How it was trained", "Data summary", "Evaluation", "Safety",
+                    "Limitations", "How to reproduce", "Hashes"):
+        assert f"\n## {heading}\n" in card
+    for part in ("12.3M in all, 4.6M active", "2,048 tokens", "| rl | 10 | 70.0% | [39.7, 89.2] | 90 | 129 |",
+                 "| rl − sft | 10 | +50.0 |", "| brute force | 10 | 20.0% |", "expert \\| demonstrations",
+                 "`abc123`", "1.21", "| a | 5 | 20.0% | 80.0% |", "No safety figure is claimed"):
+        assert part in card, part
+    assert "\n\n\n" not in card
+
+
+def test_tables_are_not_torn() -> None:
+    lines = render_card(facts()).splitlines()
+    for before, line in pairwise(lines):
+        if line.startswith("|") and before.startswith("|"):
+            assert line.replace("\\|", "").count("|") == before.replace("\\|", "").count("|")
+
+
+def test_a_card_without_evaluation_says_so() -> None:
+    card = render_card(facts(summary=compare({})))
+    assert "Not evaluated." in card
+
+
+def test_a_misspelt_fact_is_refused() -> None:
+    with pytest.raises(ValidationError, match="contxt"):
+        facts(contxt=1)
+
+
+def test_markdown_table() -> None:
+    assert markdown_table(["a", "b"], [["x", "1|2"]]) == "| a | b |\n|:--|--:|\n| x | 1\\|2 |"
+    assert markdown_table(["a"], []) == ""

@@ -1,0 +1,189 @@
+"""The loop: token-exact records, stop reasons, budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from calc_repo import FIX, TASK, call, script
+
+from vivace.core.errors import BadInput, ContextOverflow, ModelError
+from vivace.core.types import Completion, Message, Sampling, ToolCall
+from vivace.harness.clients.scripted import ScriptedClient
+from vivace.harness.environment import Environment
+from vivace.harness.loop import Limits, run
+from vivace.text.chat import Renderer
+
+
+def test_a_scripted_fix_is_recorded_whole(env: Environment, renderer: Renderer) -> None:
+    trajectory = run(TASK, env, ScriptedClient(renderer, script(*FIX)), Limits(), profile="nano")
+    assert trajectory.stop_reason == "complete"
+    assert (trajectory.turns, trajectory.test_runs) == (len(FIX), 2)
+    assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "ok", "ok", "ok", "ok", "ok"]
+    assert "-    return a - b\n+    return a + b" in trajectory.patch
+    texts = [m.content for m in trajectory.messages if m.role == "tool"]
+    assert texts[0].startswith("0 passed, 2 failed\ntests/test_ops.py::test_add\n")
+    assert texts[1] == "calc/ops.py:4: def add(a, b):"
+    assert texts[2] == 'def add(a, b):\n    """Sum of two numbers."""\n    return a - b\n'
+    assert texts[3] == "edited calc/ops.py line 6"
+    assert texts[4] == "2 passed, 0 failed"
+    assert set(trajectory.hashes) == {"tools", "prompt"}
+
+
+def test_the_segment_is_what_the_renderer_makes_of_the_messages(env: Environment, renderer: Renderer) -> None:
+    """Parity core: re-rendering the messages afterwards gives the recorded ids and mask exactly."""
+    trajectory = run(TASK, env, ScriptedClient(renderer, script(*FIX)), Limits(), profile="nano")
+    (segment,) = trajectory.segments
+    assert (segment.ids, segment.mask) == renderer.render(trajectory.messages)
+    assert len(segment.ids) == len(segment.logprobs) == len(segment.turns)
+    assert all((turn >= 0) == bool(mask) for turn, mask in zip(segment.turns, segment.mask))
+    assert sorted(set(segment.turns)) == [-1, *range(len(FIX))]
+    assert trajectory.usage.output_tokens == sum(segment.mask)
+
+
+def test_every_prompt_is_a_prefix_of_the_segment(env: Environment, renderer: Renderer) -> None:
+    prompts: list[list[int]] = []
+
+    class Watching(ScriptedClient):
+        def complete(self, messages: Sequence[Message], *, prompt_ids: Sequence[int] = (), **rest: Any) -> Completion:
+            prompts.append(list(prompt_ids))
+            ids, _ = renderer.render(messages)
+            assert list(prompt_ids) == ids + renderer.generation_prompt()
+            return super().complete(messages, prompt_ids=prompt_ids, **rest)
+
+    trajectory = run(TASK, env, Watching(renderer, script(*FIX)), Limits(), profile="nano")
+    assert len(prompts) == len(FIX)
+    assert all(trajectory.segments[0].ids[: len(prompt)] == prompt for prompt in prompts)
+
+
+def test_ids_are_never_made_anew_from_text(env: Environment, renderer: Renderer) -> None:
+    """A sampled spelling that the tokenizer itself would not choose stays as it was sampled."""
+    odd = [i for c in "task_complete" for i in renderer.tokenizer.encode(c)]
+    ids = [renderer.tokenizer.special["<|call|>"], *odd, renderer.end]
+    assert odd != renderer.tokenizer.encode("task_complete")
+
+    class Odd(ScriptedClient):
+        def complete(self, messages: Sequence[Message], **rest: Any) -> Completion:
+            return Completion(message=renderer.parse(ids), ids=ids, logprobs=[-0.5] * len(ids))
+
+    trajectory = run(TASK, env, Odd(renderer, script()), Limits(), profile="nano")
+    segment = trajectory.segments[0]
+    assert trajectory.stop_reason == "complete"
+    assert [i for i, m in zip(segment.ids, segment.mask) if m] == ids
+    assert [p for p, m in zip(segment.logprobs, segment.mask) if m] == [-0.5] * len(ids)
+
+
+def test_an_answer_cut_by_length_is_closed_and_answered(env: Environment, renderer: Renderer) -> None:
+    long = call("replace_string_in_file", filePath="calc/ops.py", oldString="x " * 80, newString="y")
+    limits = Limits(max_turn_tokens=40)
+    trajectory = run(TASK, env, ScriptedClient(renderer, script(long, call("task_complete"))), limits, profile="nano")
+    segment = trajectory.segments[0]
+    first = [n for n, turn in enumerate(segment.turns) if turn == 0]
+    assert len(first) == 40
+    after = first[-1] + 1
+    assert (segment.ids[after], segment.mask[after]) == (renderer.end, 0)
+    assert trajectory.outcomes[0].kind == "cut"
+    assert trajectory.messages[3].content.startswith("ERROR: the answer was cut after 40 tokens")
+    assert (trajectory.stop_reason, trajectory.patch) == ("complete", "")
+
+
+def test_plain_text_is_an_answer(env: Environment, renderer: Renderer) -> None:
+    client = ScriptedClient(renderer, script(Message(role="assistant", content="It is in calc/ops.py.")))
+    trajectory = run(TASK, env, client, Limits())
+    assert (trajectory.stop_reason, trajectory.turns) == ("complete", 1)
+
+
+def test_one_result_per_call_in_order(env: Environment, renderer: Renderer) -> None:
+    calls = [ToolCall(name="grep_search", arguments={"query": q}) for q in ("def mean", "def add")]
+    answers = script(Message(role="assistant", tool_calls=calls), call("task_complete"))
+    trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(), profile="nano")
+    results = [m for m in trajectory.messages if m.role == "tool"]
+    assert [m.content for m in results[:2]] == ["calc/ops.py:9: def mean(values):", "calc/ops.py:4: def add(a, b):"]
+    assert [m.tool_call_id for m in results] == ["call_0", "call_1", "call_0"]
+    assert [o.turn for o in trajectory.outcomes] == [0, 0, 1]
+
+
+def always(*answers: Message) -> Any:
+    return lambda messages: answers[sum(m.role == "assistant" for m in messages) % len(answers)]
+
+
+SEARCHES = tuple(call("grep_search", query=f"word{n}") for n in range(50))
+
+
+@pytest.mark.parametrize(
+    ("policy", "limits", "reason", "turns"),
+    [
+        (always(*SEARCHES), Limits(max_turns=5), "turns", 5),
+        (always(*SEARCHES), Limits(max_output_tokens=30), "tokens", None),
+        (always(*SEARCHES), Limits(max_context=250), "context", None),
+        (always(*SEARCHES), Limits(max_seconds=1e-9), "seconds", 0),
+        (always(call("no_such_tool")), Limits(), "format", 3),
+        (always(call("read_file", startLine="1")), Limits(), "format", 3),
+        (always(call("read_file", filePath="absent.py")), Limits(), "stuck", 4),
+        (always(call("read_file", filePath="a.py"), call("read_file", filePath="b.py")), Limits(), "stuck", 12),
+    ],
+)
+def test_stop_reasons(
+    env: Environment, renderer: Renderer, policy: Any, limits: Limits, reason: str, turns: int | None
+) -> None:
+    trajectory = run(TASK, env, ScriptedClient(renderer, policy), limits, profile="nano")
+    assert trajectory.stop_reason == reason
+    assert turns is None or trajectory.turns == turns
+    assert trajectory.usage.output_tokens <= limits.max_output_tokens
+    segment = trajectory.segments[0]
+    sampled = [n for n, m in enumerate(segment.mask) if m]
+    assert not sampled or sampled[-1] < limits.max_context
+
+
+def test_test_runs_are_budgeted(env: Environment, renderer: Renderer) -> None:
+    answers = script(call("runTests"), call("runTests"), call("task_complete"))
+    trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(max_test_runs=1), profile="nano")
+    assert trajectory.test_runs == 1
+    assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "budget", "ok"]
+    assert trajectory.messages[5].content == "ERROR: the budget of 1 test runs is used up"
+
+
+class Broken(ScriptedClient):
+    def __init__(self, error: Exception) -> None:
+        super().__init__(None, script())
+        self.error = error
+
+    def complete(self, messages: Sequence[Message], **rest: Any) -> Completion:
+        raise self.error
+
+
+def test_a_broken_endpoint_is_infra_and_not_an_exception(env: Environment) -> None:
+    trajectory = run(TASK, env, Broken(ModelError("no answer from http://x")), Limits())
+    assert (trajectory.stop_reason, trajectory.error) == ("infra", "no answer from http://x")
+    assert trajectory.segments == []
+
+
+def test_an_overflow_reported_by_the_endpoint_is_context(env: Environment) -> None:
+    assert run(TASK, env, Broken(ContextOverflow("too long")), Limits()).stop_reason == "context"
+
+
+def test_a_client_with_a_codec_must_return_ids(env: Environment, renderer: Renderer) -> None:
+    class NoIds(ScriptedClient):
+        def complete(self, messages: Sequence[Message], **rest: Any) -> Completion:
+            return Completion(message=call("task_complete"))
+
+    assert run(TASK, env, NoIds(renderer, script()), Limits()).stop_reason == "infra"
+
+
+def test_seeds_differ_by_turn_and_attempt(env: Environment) -> None:
+    seeds: list[int] = []
+
+    class Watching(ScriptedClient):
+        def complete(self, messages: Sequence[Message], *, sampling: Sampling, **rest: Any) -> Completion:
+            seeds.append(sampling.seed)
+            return super().complete(messages, sampling=sampling, **rest)
+
+    for seed in (0, 1):
+        run(TASK, env, Watching(None, script(*SEARCHES[:2], call("task_complete"))), Limits(), seed=seed)
+    assert len(set(seeds)) == 6
+
+
+def test_unknown_profile_names_the_known_ones(env: Environment) -> None:
+    with pytest.raises(BadInput, match="copilot, nano"):
+        run(TASK, env, ScriptedClient(None, script()), Limits(), profile="pilot")
