@@ -9,6 +9,8 @@ import toy_package as toy
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Attempt, Task, Trajectory
+from vivace.harness import loop
+from vivace.harness.attachments import Room
 from vivace.harness.loop import Limits
 from vivace.sandbox import Sandbox, make_patch
 from vivace.tasks.attempt import Player
@@ -60,12 +62,12 @@ def _calls(attempt: Attempt) -> list[list[str]]:
     return [[call.name for call in m.tool_calls] for m in attempt.trajectory.messages if m.role == "assistant"]
 
 
-def test_the_direct_expert_looks_edits_tests_and_stops(player: Player, task: Task, codec: Renderer) -> None:
+def test_the_direct_expert_edits_what_is_attached_tests_and_stops(player: Player, task: Task, codec: Renderer) -> None:
     attempt = _play(player, task, codec, "direct", 0)
     assert attempt.grade.solved
     assert attempt.trajectory.patch == task.gold_patch
-    assert [turn for turn in _calls(attempt) if turn != ["runTests"]] == [
-        ["grep_search"], ["read_file"], ["replace_string_in_file", "runTests"], ["task_complete"]]  # fmt: skip
+    assert f"\n{STATS}:" in attempt.trajectory.messages[1].content
+    assert _calls(attempt) == [["replace_string_in_file", "runTests"], ["task_complete"]]
     assert not {outcome.kind for outcome in attempt.trajectory.outcomes} - {"ok", "tests_failed"}
     segment = attempt.trajectory.segments[0]
     assert sum(segment.mask) == attempt.trajectory.usage.output_tokens > 0
@@ -81,7 +83,16 @@ def test_the_recovering_expert_takes_wrong_edits_back(player: Player, task: Task
     assert again.trajectory.segments == attempts[1].trajectory.segments
 
 
-def test_several_suspects_are_visited_in_order(player: Player, double: Task, codec: Renderer) -> None:
+def test_several_attached_suspects_are_mended_in_one_turn(player: Player, double: Task, codec: Renderer) -> None:
+    attempt = _play(player, double, codec, "direct", 0)
+    assert attempt.grade.solved, attempt.grade
+    assert _calls(attempt) == [["replace_string_in_file"] * 2 + ["runTests"], ["task_complete"]]
+
+
+def test_what_is_not_attached_is_looked_up_in_order(
+    player: Player, double: Task, codec: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "TERSE", Room(each=40, total=0))
     attempt = _play(player, double, codec, "direct", 0)
     assert attempt.grade.solved, attempt.grade
     queries = [call.arguments["query"] for message in attempt.trajectory.messages for call in message.tool_calls

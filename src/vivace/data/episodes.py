@@ -1,52 +1,93 @@
-"""Whole repair episodes as text: the form of an attempt in the harness, with results that were not executed.
+"""Repair episodes as text: the form of an attempt in the harness, with test results that were not executed.
 
-Names, paths, lines and edits are those of the file; the failing test and its error are made up. They teach the form
-(what is looked for is what the user named; what is read is where it was found) before any demonstration is shown.
+Names, paths, source and edits are those of the file; the failing tests and their errors are made up. They teach the
+form (what is edited is what was shown, what did not help is taken back) before any demonstration is.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from vivace.core.types import Message, Task, ToolCall
+from vivace.harness.attachments import TERSE, Attachment
+from vivace.harness.edit.minimal import minimal_edits
 from vivace.harness.prompts import opening
-from vivace.harness.tools.read_file import TERSE_LINES
 from vivace.harness.tools.registry import get_profile
-from vivace.tasks.statements import Suspect, simple_statement
+from vivace.tasks.statements import Suspect, complex_statement, simple_statement
 
 PROFILE = get_profile("nano")
-ERRORS = ("assert {a} == {b}", "AssertionError: {a} != {b}", "TypeError: unsupported operand", "IndexError: list index",
-          "AssertionError", "KeyError: {a}", "ValueError: {a}")  # fmt: skip
+ERRORS = ("assert {a} == {b}", "AssertionError: {a} != {b}", "AssertionError: assert {a} == {b}", "assert False",
+          "TypeError: unsupported operand", "IndexError: list index out of range", "AssertionError", "KeyError: {a}",
+          "ValueError: {a}", "AttributeError: 'NoneType' object has no attribute", "DID NOT RAISE ValueError")  # fmt: skip
 
 
-def whole_episode(
-    broken: str, path: str, name: str, lines: tuple[int, int], edits: Sequence[tuple[str, str]], rng: random.Random
-) -> Iterator[list[Message]]:
-    """One conversation; none where the search would not find the function in one hit."""
-    text = broken.removesuffix("\n").split("\n")
-    hits = [number for number, line in enumerate(text, 1) if f"def {name}(" in line]
-    if len(hits) != 1 or not lines[0] <= hits[0] <= lines[1]:
-        return
-    at = hits[0]
-    error = rng.choice(ERRORS).format(a=rng.randint(0, 40), b=rng.randint(0, 40))
-    test = f"tests/test_{re.sub(r'.*/|[.]py$', '', path)}.py::test_{name.strip('_')}"
-    statement = simple_statement(Suspect(name, path), test, error, rng)
-    new_lines = [f"edited {path} line {_line_of(text, old)}" for old, _ in edits]
-    yield [
-        *opening(_task(statement), PROFILE, native=True),
-        _turn(_call("grep_search", query=f"def {name}(", includePattern=path)),
-        Message(role="tool", content=f"{path}:{at}: {text[at - 1].strip()}"),
-        _turn(_call("read_file", filePath=path, startLine=at)),
-        Message(role="tool", content="\n".join(text[at - 1 : at - 1 + TERSE_LINES])),
-        _turn(*(_call("replace_string_in_file", filePath=path, oldString=old, newString=new) for old, new in edits),
-              _call("runTests")),
-        *(Message(role="tool", content=line) for line in new_lines),
-        Message(role="tool", content=f"{rng.randint(1, 5)} passed, 0 failed"),
-        _turn(_call("task_complete")),
-    ]
+@dataclass(frozen=True)
+class Fault:
+    """A module with faults; all three texts have the same number of lines.
+
+    `functions` maps the names to look at, guilty or not, to their first and last line; each is defined once. `wrong`
+    is what the module looks like after an edit that did not help, None for a straight repair.
+    """
+
+    path: str
+    clean: str
+    broken: str
+    functions: dict[str, tuple[int, int]]
+    wrong: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One message and whether it is worth learning from."""
+
+    message: Message
+    good: bool
+
+
+def episode(fault: Fault, rng: random.Random) -> list[Step]:
+    """One conversation; empty where not all of the functions would be attached, or where an edit is too long."""
+    test, error = _test(fault, rng), rng.choice(ERRORS).format(a=rng.randint(0, 40), b=rng.randint(0, 40))
+    places = [Suspect(name, fault.path) for name in fault.functions]
+    shown = _attached(fault)
+    if sum(one.text.count("\n") + 1 for one in shown) > TERSE.total:
+        return []
+    if len(places) == 1:
+        statement = simple_statement(places[0], test, error, rng)
+    else:
+        statement = complex_statement(places, [(test, error), (_test(fault, rng), error)], rng)
+    steps = [Step(message, False) for message in opening(_task(statement), PROFILE, native=True, attached=shown)]
+    now = fault.broken
+    for text, good in ((fault.wrong, False), (fault.clean, True)):
+        if text is None:
+            continue
+        edits = minimal_edits(now, text)
+        if not edits or any(not old or old.count("\n") > 6 for old, _ in edits):
+            return []
+        calls = [_call("replace_string_in_file", filePath=fault.path, oldString=a, newString=b) for a, b in edits]
+        steps.append(Step(_turn(*calls, _call("runTests")), good))
+        for old, new in edits:
+            after = now.replace(old, new, 1)
+            steps.append(Step(Message(role="tool", content=f"edited {fault.path} line {_first_change(now, after)}"), False))
+            now = after
+        failed = f"0 passed, 1 failed\n{test}\nline {rng.randint(5, 300)}: {error}"
+        steps.append(Step(Message(role="tool", content=f"{rng.randint(1, 5)} passed, 0 failed" if good else failed), False))
+    return [*steps, Step(_turn(_call("task_complete")), True)]
+
+
+def _attached(fault: Fault) -> list[Attachment]:
+    """What `vivace.harness.attachments` finds, without parsing the module again for every document."""
+    lines = fault.broken.split("\n")
+    return [Attachment(name, fault.path, first, "\n".join(lines[first - 1 : last]))
+            for name, (first, last) in fault.functions.items()]
+
+
+def _test(fault: Fault, rng: random.Random) -> str:
+    module = re.sub(r".*/|[.]py$", "", fault.path)
+    return f"tests/test_{module}.py::test_{rng.choice(list(fault.functions)).strip('_')}"
 
 
 def _task(statement: str) -> Task:
@@ -54,8 +95,9 @@ def _task(statement: str) -> Task:
                 gold_patch="", FAIL_TO_PASS=[], PASS_TO_PASS=[])  # fmt: skip
 
 
-def _line_of(text: Sequence[str], old: str) -> int:
-    return "\n".join(text).partition(old)[0].count("\n") + 1
+def _first_change(before: str, after: str) -> int:
+    pairs = zip(before.split("\n"), after.split("\n"))
+    return next(number for number, (a, b) in enumerate(pairs, 1) if a != b)
 
 
 def _turn(*calls: ToolCall) -> Message:

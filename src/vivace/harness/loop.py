@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from vivace.core.errors import ContextOverflow, InfraError
+from vivace.core.errors import BadInput, ContextOverflow, InfraError
 from vivace.core.protocols import Client
 from vivace.core.types import Completion, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
+from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
@@ -93,7 +94,7 @@ class _Attempt:
     def run(self) -> Trajectory:
         reason, error, patch = "infra", "", ""
         try:
-            for message in opening(self.task, self.profile, native=self.client.codec is not None):
+            for message in opening(self.task, self.profile, self.client.codec is not None, self._attached()):
                 self.record.add(message)
             reason = self._play()
         except InfraError as failure:
@@ -116,6 +117,18 @@ class _Attempt:
             "error": error,
             "hashes": {"tools": self.profile.hash(), "prompt": prompt_hash(self.profile)},
         })  # fmt: skip
+
+    def _attached(self) -> list[Attachment]:
+        workspace = self.context.env.workspace
+
+        def read(path: str) -> str | None:
+            try:
+                return workspace.read_text(path)
+            except BadInput:  # binary, or gone
+                return None
+
+        room = TERSE if self.profile.terse else FULL
+        return attachments(self.task.problem_statement, workspace.files(), read, room)
 
     def _play(self) -> StopReason:
         while True:

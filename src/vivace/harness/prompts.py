@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Sequence
+from html import escape
+
 from vivace.core.files import digest
 from vivace.core.types import Message, Task
+from vivace.harness.attachments import Attachment
 from vivace.harness.tools.base import ROOT
 from vivace.harness.tools.registry import Profile
 
@@ -15,16 +20,28 @@ in the style of the code around it, and leave tests alone unless they are the re
 tests it concerns. When it is done, call task_complete with a short summary; if only a question was asked, answer it."""
 
 
-def opening(task: Task, profile: Profile, native: bool) -> list[Message]:
+def opening(task: Task, profile: Profile, native: bool, attached: Sequence[Attachment] = ()) -> list[Message]:
     """The first messages of an attempt. A native model reads tool signatures, a remote one gets schemas by API."""
     system = _TERSE if profile.terse else _FULL
     if native:
         system += f"\nTools:\n{profile.signatures()}" if not profile.terse else f"\n{profile.signatures()}"
-    return [Message(role="system", content=system), Message(role="user", content=task.problem_statement)]
+    request = task.problem_statement + _attached(attached, profile.terse)
+    return [Message(role="system", content=system), Message(role="user", content=request)]
+
+
+def _attached(attached: Sequence[Attachment], terse: bool) -> str:
+    if not attached:
+        return ""
+    if terse:
+        return "".join(f"\n{one.path}:{one.line}\n{one.text}" for one in attached)
+    blocks = [f'<attachment id="{escape(one.name)}" filePath="{escape(posixpath.join(ROOT, one.path))}" '
+              f'startLine="{one.line}">\n{one.text}\n</attachment>' for one in attached]
+    return "\n\n<attachments>\n" + "\n".join(blocks) + "\n</attachments>"
 
 
 def prompt_hash(profile: Profile) -> str:
-    """Names the fixed words of the prompt, native and remote."""
+    """Names the fixed words of the prompt, native and remote, and the form of attachments."""
     task = Task(id="", env="", repo="", split="train", licence="", problem_statement="", bug_patch="", gold_patch="",
                 FAIL_TO_PASS=[], PASS_TO_PASS=[])  # fmt: skip
-    return digest([[m.model_dump() for m in opening(task, profile, native)] for native in (True, False)])
+    sample = [Attachment("f", "m.py", 1, "def f(): ...")]
+    return digest([[m.model_dump() for m in opening(task, profile, native, sample)] for native in (True, False)])

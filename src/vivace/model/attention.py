@@ -25,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, scaled_dot_product_attention
 
+from vivace.model.block_attention import block_attention
 from vivace.model.config import ModelConfig
 from vivace.model.functional import rms_norm, rotate
 from vivace.model.norm import RMSNorm
@@ -66,6 +67,8 @@ class Attention(nn.Module):
         if cache is not None:
             k_BKSd, v_BKSd, mask = cache.update(self.layer, k_BKTd, v_BKTd)
             out_BHTd = scaled_dot_product_attention(q_BHTd, k_BKSd, v_BKSd, attn_mask=mask, enable_gqa=True)
+        elif x_BTD.device.type == "cpu":
+            out_BHTd = block_attention(q_BHTd, k_BKTd, v_BKTd, self.window if self.sliding else None)
         elif self.sliding and length > self.window:
             out_BHTd = sliding_attention(q_BHTd, k_BKTd, v_BKTd, self.window)
         else:

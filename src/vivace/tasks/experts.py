@@ -1,7 +1,8 @@
 """Scripted experts: they know the answer and show, in the real harness, how to get to it.
 
 An expert is a script that writes one assistant turn at a time and reads the tools' real results, so its
-demonstrations are ordinary trajectories. It goes through the functions that the statement names, in that order.
+demonstrations are ordinary trajectories. It mends what the harness attached to the request in one turn; functions
+that the statement names but that were not attached it looks up first, one after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _HIT = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):")
 
 
 def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, seed: int) -> ScriptedClient:
-    """An expert for one task. `direct` edits right away; `recover` first tries one to three wrong edits, takes each
+    """An expert for one task. `direct` edits right away; `recover` first tries one or two wrong edits, takes each
     back when the tests say so, and then makes the right one. Seeded, and mostly canonical: a small model has to
     learn the form from few examples.
 
@@ -37,13 +38,13 @@ def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, se
         BadInput: the statement names no function that is in its file.
     """
     rng = random.Random(f"{task.id}/{style}/{seed}")
-    script = _Expert(task, layer, style, rng).play()
-    started = False
+    expert = _Expert(task, layer, style, rng)
+    script: Script | None = None
 
     def policy(messages: Sequence[Message]) -> Message:
-        nonlocal started
-        if not started:
-            started = True
+        nonlocal script
+        if script is None:
+            script = expert.play("\n".join(message.content for message in messages))
             return next(script)
         return script.send(_results(messages))
 
@@ -80,45 +81,58 @@ class _Expert:
         changed = changed_lines(before, after)
         return next((f for f in found if any(f.line <= line <= f.end_line for line in changed)), found[0])
 
-    def play(self) -> Script:
-        if self.rng.random() < 0.15:
-            yield _turn(_call("runTests"))
+    def play(self, opening: str) -> Script:
+        """The attempt. `opening` is what the harness shows at first."""
+        shown = [(place, function) for place, function in self.places if f"def {place.name}(" in opening]
+        done = bool(shown) and (yield from self._mend(shown))
         for place, function in self.places:
-            path = place.path
-            hits = yield _turn(_call("grep_search", query=f"def {place.name}(", includePattern=path))
-            yield _turn(_call("read_file", filePath=path, startLine=_line(hits[0], function.line)))
-            fixed = self._fixed(path, function)
-            if fixed == self.now[path]:
+            if done or (place, function) in shown:
                 continue
-            if self.style == "recover" and (yield from self._wrong_turns(path, function, fixed)):
-                break
-            if (yield from self._try(path, fixed)):
-                break
+            hits = yield _turn(_call("grep_search", query=f"def {place.name}(", includePattern=place.path))
+            yield _turn(_call("read_file", filePath=place.path, startLine=_line(hits[0], function.line)))
+            done = yield from self._mend([(place, function)])
         yield _turn(_call("task_complete"))
 
-    def _fixed(self, path: str, function: Function) -> str:
-        """The file with this function as it was before the bug; other bugs in the file stay for their own turn."""
-        now, clean = self.now[path].split("\n"), self.clean[path].split("\n")
+    def _mend(self, places: Sequence[tuple[Suspect, Function]]) -> Generator[Message, list[str], bool]:
+        """Put these functions right, if any of them is broken; whether all is green then."""
+        fixed: dict[str, str] = {}
+        for place, function in places:
+            fixed[place.path] = self._fixed(fixed.get(place.path, self.now[place.path]), place.path, function)
+        fixed = {path: text for path, text in fixed.items() if text != self.now[path]}
+        if not fixed:
+            return False
+        if self.style == "recover" and (yield from self._wrong_turns(places, fixed)):
+            return True
+        return (yield from self._try(fixed))
+
+    def _fixed(self, text: str, path: str, function: Function) -> str:
+        """`text` with this function as it was before the bug; other bugs in the file stay for their own turn."""
+        now, clean = text.split("\n"), self.clean[path].split("\n")
         if len(now) != len(clean):  # bugs that add or remove lines: all at once
             return self.clean[path]
         return "\n".join([*now[: function.line - 1], *clean[function.line - 1 : function.end_line],
                           *now[function.end_line :]])
 
-    def _wrong_turns(self, path: str, function: Function, fixed: str) -> Generator[Message, list[str], bool]:
-        """One to three wrong edits of the function; True if one of them happens to satisfy the tests."""
-        broken = self.now[path]
-        lines = set(range(function.line, function.end_line + 1))
-        wrong = [text for text in (apply(broken, site) for site in sites(broken, lines=lines)) if text != fixed]
-        for text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 3))):
-            if (yield from self._try(path, text)):
+    def _wrong_turns(
+        self, places: Sequence[tuple[Suspect, Function]], fixed: dict[str, str]
+    ) -> Generator[Message, list[str], bool]:
+        """One or two wrong edits of the functions; True if one of them happens to satisfy the tests."""
+        broken = dict(self.now)
+        wrong = []
+        for place, function in places:
+            lines = set(range(function.line, function.end_line + 1))
+            edited = (apply(broken[place.path], site) for site in sites(broken[place.path], lines=lines))
+            wrong += [(place.path, text) for text in edited if text != fixed.get(place.path)]
+        for path, text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 2))):
+            if (yield from self._try({**broken, path: text})):
                 return True
         return False
 
-    def _try(self, path: str, text: str) -> Generator[Message, list[str], bool]:
-        """Edit the file into `text` (whatever stands in it now) and test in the same turn; whether all is green."""
+    def _try(self, texts: dict[str, str]) -> Generator[Message, list[str], bool]:
+        """Edit the files into `texts` (whatever stands in them now) and test in the same turn; whether all is green."""
         edits = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
-                 for old, new in minimal_edits(self.now[path], text)]
-        self.now[path] = text
+                 for path, text in texts.items() for old, new in minimal_edits(self.now[path], text)]
+        self.now.update(texts)
         results = yield _turn(*edits, _call("runTests"))
         tested = _TESTED.match(results[-1])
         return tested is not None and int(tested[2]) == 0 < int(tested[1]) and "stopped" not in results[-1]

@@ -16,6 +16,7 @@ from vivace.core.files import atomic_write_bytes, read_jsonl
 from vivace.core.progress import Progress
 from vivace.data.config import CorpusConfig
 from vivace.data.corpus import build_corpus, read_documents
+from vivace.data.documents import Document
 from vivace.data.repair import RepairConfig, repair_documents
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint
 from vivace.model.count import count_parameters
@@ -101,7 +102,9 @@ def midtrain(config: MidtrainStage, context: Context) -> Facts:
     if config.repair_share < 1:
         stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
         members.append((stream, 1 - config.repair_share))
-    return _train(model, MixedSource(members, config.batch_tokens), config.train, context, held_out_loss(folder))
+    plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
+    return _train(model, MixedSource(members, config.batch_tokens), config.train, context,
+                  lambda now: {**plain(now), **repairs(now)})
 
 
 def release(config: ReleaseStage, context: Context) -> Facts:
@@ -134,6 +137,18 @@ def held_out_loss(folder: Path, windows: int = 48, length: int = 512) -> Callabl
     starts = np.linspace(0, max(0, len(ids) - length - 1), windows).astype(int)
     rows = [Row(ids[s : s + length + 1], np.ones(min(length, len(ids) - s - 1), dtype=np.float32)) for s in starts]
     return lambda model: {"held_out_loss": round(mean_loss(model, rows), 4)}
+
+
+def held_back_repairs(config: MidtrainStage, folder: Path, most: int = 96) -> Callable[[Decoder], Facts]:
+    """Loss on what the assistant writes in repairs of the packages kept back to watch (not those of evaluation)."""
+    settings = config.repair.model_copy(update={"per_function": 1, "context_weight": 0.0, "seed": 1})
+    rows = read_jsonl(folder / "indomain.jsonl")
+    texts = [Document(row["path"], row["package"], row["version"], "", row["text"]) for row in rows]
+    made = repair_documents(texts, Renderer(Tokenizer.load(folder)), settings)
+    fitting = [document for document in made if len(document[0]) <= config.max_document]
+    chosen = fitting[:: max(1, len(fitting) // most)]
+    held = [Row(np.asarray(ids), np.asarray(weights, dtype=np.float32)[1:]) for ids, weights in chosen]
+    return lambda model: {"repair_loss": round(mean_loss(model, held), 4)} if held else {}
 
 
 def held_out_bits(model: Decoder, folder: Path, window: int = 1024) -> Facts:
