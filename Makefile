@@ -17,6 +17,12 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every script, one after the other; its rows in build/bench/NAME.json.
+bench: setup
+	@mkdir -p build/bench
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do \
+	  echo "$$script"; $(BIN)/python $$script --json build/bench/$$(basename $$script .py).json; done
+
 setup: $(STAMP)
 
 # bubblewrap is installed only where we may (root); elsewhere the Landlock fallback, or a line that says what to do.
@@ -27,7 +33,8 @@ $(STAMP): pyproject.toml
 	  { apt-get install -y -qq bubblewrap || { apt-get update -qq && apt-get install -y -qq bubblewrap; }; } >/dev/null 2>&1; } || \
 	  echo "bubblewrap is not here: the sandbox will use Landlock + seccomp (apt-get install bubblewrap for the better one)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
+	@echo "installing into $(VENV): some minutes the first time, most of them for PyTorch"
+	$(BIN)/python -m pip install --disable-pip-version-check -e ".[dev]"
 	@touch $@
 
 clean:

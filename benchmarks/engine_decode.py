@@ -8,17 +8,14 @@ Same weights (preset nano, random), same machine, alternating, medians. Decoding
 
 from __future__ import annotations
 
-import argparse
 import random
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from vivace.core.files import write_json
+from rows import Row, finish, paired, parser
 from vivace.core.types import Sampling
 from vivace.engine import Engine
 from vivace.model import Decoder, preset
@@ -82,14 +79,14 @@ def turns_rate(engine: Engine, vocab: int, *, reuse: bool) -> float:
     return TURNS / (time.perf_counter() - start)
 
 
-Row = tuple[str, str, str, Callable[[], float], Callable[[], float]]
+Comparison = tuple[str, str, str, Callable[[], float], Callable[[], float]]
 
 
-def comparisons(model: Decoder, ours: Engine, other: Engine) -> list[Row]:
+def comparisons(model: Decoder, ours: Engine, other: Engine) -> list[Comparison]:
     """(name, name of the peer, unit, measure ours, measure the peer)."""
     vocab = model.config.vocab_size
     plain, torch_runner = "Decoder.forward, no cache", "engine on the torch runner"
-    rows: list[Row] = []
+    rows: list[Comparison] = []
     for batch in (1, 8, 32):
         name = f"decode, batch {batch}, context {PROMPT}-{PROMPT + ANSWER}"
         mine = partial(decode_rate, ours, batch, vocab)
@@ -104,34 +101,23 @@ def comparisons(model: Decoder, ours: Engine, other: Engine) -> list[Row]:
     return rows
 
 
-def measure(repeats: int, threads: int | None) -> list[dict[str, object]]:
+def measure(repeats: int, threads: int | None) -> list[Row]:
     model = Decoder(preset("nano"))
-    results: list[dict[str, object]] = []
     with Engine(model, threads=threads) as ours, Engine(model, threads=threads, runner="torch") as other:
         print(f"runner: {ours.runner}; nano, {threads or 'all'} threads, median of {repeats} alternating runs")
-        for name, peer_name, unit, run_ours, run_peer in comparisons(model, ours, other):
-            pairs = [(run_ours(), run_peer()) for _ in range(repeats)]
-            mine, peer = (round(statistics.median(values), 1) for values in zip(*pairs))
-            ratio = round(statistics.median(a / b for a, b in pairs), 2)
-            print(f"{name:34} {mine:9,.1f} {unit:9} {peer_name:26} {peer:9,.1f}   x{ratio}", flush=True)
-            results.append(
-                {"name": name, "ours": mine, "peer": peer, "peer_name": peer_name, "unit": unit, "ratio": ratio}
-            )
-    return results
+        return [paired(name, unit, mine, peer, peer_name, repeats)
+                for name, peer_name, unit, mine, peer in comparisons(model, ours, other)]  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--json", type=Path, default=None)
-    options = parser.parse_args()
+    options_of = parser(__doc__)
+    options_of.add_argument("--repeats", type=int, default=5)
+    options_of.add_argument("--threads", type=int, default=None)
+    options = options_of.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     random.seed(0)
-    rows = measure(options.repeats, options.threads)
-    if options.json:
-        write_json(options.json, rows)
+    finish(measure(options.repeats, options.threads), options.json)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,14 @@ sampled tokens only, and their gradients are compared. Half of the rollouts agre
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import time
 from functools import partial
-from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from rows import finish, parser, row
 from vivace.core.types import Attempt, Grade, Segment, Trajectory
 from vivace.model.decoder import Decoder
 from vivace.model.presets import preset
@@ -66,25 +62,18 @@ def timed(model: Decoder, batches: list[MicroBatch]) -> tuple[float, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
     model = Decoder(preset("nano"))
     rows = []
-    table = Table("group of 8", "ours (s)", "padded rows (s)", "ratio", "largest gradient difference")
     for name, (prompt, rest) in SHAPES.items():
         attempts = make_group(prompt, rest, model.config.vocab_size, random.Random(0))
         held = group_rows(attempts, [0.5 if i % 2 else -0.5 for i in range(GROUP)], 1)
         ours, gradient = timed(model, micro_batches(held, 10**9))
         peer, expected = timed(model, [collate(held, 0)])
-        apart = float((gradient - expected).abs().max() / expected.abs().max())
-        table.add_row(name, f"{ours:.2f}", f"{peer:.2f}", f"{peer / ours:.2f}x", f"{apart:.0e} of the largest")
-        rows.append({"name": f"RL update, {name}", "ours": ours, "peer": peer, "peer_name": "padded rows", "unit": "s",
-                     "ratio": peer / ours})
-    Console().print(table)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+        rows.append(row(f"group of 8, {name}", ours, peer, "padded rows", "s"))
+    finish(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ tree with `shutil.copytree` and runs the command with `subprocess`, as whoever h
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import statistics
@@ -21,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from vivace.core.files import write_json
+from rows import Row, finish, parser, row
 from vivace.sandbox import WarmTests, Workspace, open_sandbox, run_pytest
 from vivace.sandbox.host import own_interpreter
 
@@ -65,13 +64,12 @@ def in_threads(action: Timed) -> None:
             done.result()
 
 
-def measure(tree: Path, backend: str, rounds: int) -> list[dict[str, object]]:
+def measure(tree: Path, backend: str, rounds: int) -> list[Row]:
     sandbox = open_sandbox(backend)
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
 
-    def row(name: str, ours: float, peer: float, peer_name: str = "plain") -> None:
-        row = {"name": f"{sandbox.name}: {name}", "ours": ours, "peer": peer, "peer_name": peer_name}
-        rows.append({**row, "unit": "ms", "ratio": ours / peer})
+    def add(name: str, ours: float, peer: float, peer_name: str = "plain") -> None:
+        rows.append(row(f"{sandbox.name}: {name}", ours, peer, peer_name, "ms"))
 
     def ours(argv: list[str]) -> None:
         with Workspace(tree, sandbox) as workspace:
@@ -80,11 +78,11 @@ def measure(tree: Path, backend: str, rounds: int) -> list[dict[str, object]]:
     true, python = ["/bin/true"], [own_interpreter(), "-I", "-c", "pass"]
     for name, argv in (("true", true), ("python -c pass", python)):
         mine, theirs = medians(rounds, partial(ours, argv), partial(plain, tree, argv))
-        row(f"workspace and {name}", mine, theirs)
+        add(f"workspace and {name}", mine, theirs)
     few = max(3, rounds // 4)
     both = partial(ours, true), partial(plain, tree, true)
     mine, theirs = medians(few, *(partial(in_threads, action) for action in both))
-    row(
+    add(
         f"the same by {THREADS} threads, each", mine / (THREADS * PER_THREAD), theirs / (THREADS * PER_THREAD)
     )
     pytest = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", TEST]
@@ -95,27 +93,19 @@ def measure(tree: Path, backend: str, rounds: int) -> list[dict[str, object]]:
             lambda: pool.run_pytest(workspace, [TEST]),
             partial(plain, tree, pytest),
         )
-    row("one test, cold", cold_ms, plain_ms, "plain pytest")
-    row("one test, warm", warm_ms, plain_ms, "plain pytest")
+    add("one test, cold", cold_ms, plain_ms, "plain pytest")
+    add("one test, warm", warm_ms, plain_ms, "plain pytest")
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options_of = parser(__doc__)
+    options_of.add_argument("--rounds", type=int, default=15)
+    options_of.add_argument("--backend", default="auto")
+    options = options_of.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        rows = measure(make_tree(Path(folder) / "tree"), options.backend, options.rounds)
-    print(f"{'':44}{'ours':>9}{'peer':>9}  ratio")
-    for r in rows:
-        print(f"{r['name']:44}{r['ours']:>7.1f}ms{r['peer']:>7.1f}ms  {r['ratio']:.2f}  ({r['peer_name']})")
-    if options.json:
-        write_json(options.json, rows)
+        finish(measure(make_tree(Path(folder) / "tree"), options.backend, options.rounds), options.json)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,29 @@ def test_help_needs_no_torch() -> None:
         done = subprocess.run([sys.executable, "-c", code.format(repr(command))], capture_output=True, text=True,
                               timeout=60)
         assert done.stderr.strip() == "False", done.stderr[-400:]
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Not merely installed because something else wants it."""
+    project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    declared = {re.split(r"[^\w.-]", one)[0].lower() for one in wanted} | {"vivace"}
+    known = packages_distributions()
+    for path in (path for path in SOURCE.rglob("*.py") if path.stem not in SCRIPTS):
+        for name in {name.split(".")[0] for name in imported(path.read_text())} - set(sys.stdlib_module_names):
+            owners = {owner.lower() for owner in known.get(name, [name])}
+            assert owners & declared, f"{path} imports {name}, which pyproject.toml does not declare"
+
+
+def imported(source: str) -> set[str]:
+    """Dotted names of the modules that a module imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "model").rglob("*.py")), ids=lambda path: path.stem)

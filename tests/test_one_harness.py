@@ -16,9 +16,9 @@ import torch
 from rich.console import Console
 
 from tiny_package import checkout, tiny_layer, tiny_task, tiny_tokenizer
-from vivace.core.progress import Progress
 from vivace.core.run import Run
 from vivace.core.types import Attempt, Completion, Message, Sampling, Segment, Task, ToolCall, Trajectory
+from vivace.evals.compare import SAME_IN_ALL
 from vivace.evals.suite import run_suite
 from vivace.harness.agent import run_agent
 from vivace.harness.clients.scripted import ScriptedClient
@@ -174,8 +174,7 @@ def test_sft_data(agent: tuple[Recorder, Trajectory], task: Task, layer: Layer, 
 def test_rl_batches(agent: tuple[Recorder, Trajectory], task: Task, renderer: Renderer, player: Player) -> None:
     client, expected = Recorder(renderer), segment(agent[1]).trained()
     config = RLConfig(prompts=1, group=2, workers=1)
-    with Progress("rollouts") as bar:
-        (scored,) = collect([task], lambda effort: client, player, config, 0, bar)
+    (scored,) = collect([task], lambda effort: client, player, config, 0, lambda count: None)
     assert [attempt.grade.status for attempt in scored.group.attempts] == ["solved", "solved"]
     assert client.prompts == agent[0].prompts * 2
     batches = micro_batches(group_rows(scored.group.attempts, [0.5, -0.5], prompts=1), 1 << 20)
@@ -202,6 +201,10 @@ def test_evaluation(agent: tuple[Recorder, Trajectory], task: Task, renderer: Re
     assert attempt.trajectory.patch == agent[1].patch
     assert attempt.trajectory.hashes == agent[1].hashes
     assert attempt.grade.solved
+
+
+def test_every_attempt_says_what_must_agree_in_a_comparison(agent: tuple[Recorder, Trajectory]) -> None:
+    assert set(SAME_IN_ALL) == set(agent[1].hashes)
 
 
 def test_tokens_are_counted_alike(agent: tuple[Recorder, Trajectory]) -> None:

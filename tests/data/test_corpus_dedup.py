@@ -11,7 +11,7 @@ from wheels_by_hand import module
 from vivace.data.dedup import jaccard, near_duplicates, shingles
 from vivace.data.documents import Document
 from vivace.data.filters import parse
-from vivace.data.functions import FunctionKeys, function_keys, iter_functions
+from vivace.data.functions import FunctionKeys, function_keys
 from vivace.data.heldout import HeldOut, overlap
 
 
@@ -83,13 +83,3 @@ def test_overlap_is_the_share_of_grams() -> None:
     half = " ".join(f"w{i}" for i in range(100))
     assert 0.4 < overlap([words], [half]) < 0.5
     assert overlap([], [words]) == 0.0
-
-
-def test_iter_functions_gives_lines_and_names() -> None:
-    text = "import os\n\n\nclass A:\n"
-    text += "    @property\n    def f(self):\n        def g():\n            return 1\n        return g\n"
-    found = list(iter_functions([document(text), document("not python (")]))
-    assert [(site.qualname, site.start, site.end, site.lines) for site in found] == [
-        ("A.f", 5, 9, 5), ("A.f.<locals>.g", 7, 8, 2),
-    ]
-    assert found[0].source == "".join(text.splitlines(keepends=True)[4:9])

@@ -148,7 +148,7 @@ def test_what_is_attached_is_what_the_harness_would_attach(
         path = str(messages[1].tool_calls[0].arguments["filePath"])
         broken = broken_text(messages, document_of(messages, corpus))
         statement = messages[0].content.split(f"\n{path}:")[0]
-        found = attachments(statement, [path], lambda _: broken, TERSE)
+        found = attachments(statement, [path], {path: broken}.get, TERSE)
         task = TASK.model_copy(update={"problem_statement": statement})
         assert opening(task, get_profile("nano"), True, found)[1] == messages[0]
 

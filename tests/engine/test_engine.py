@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from queue import Queue
 
 import pytest
 import torch
@@ -32,6 +33,12 @@ def greedy_choices(model: Decoder, ids: Sequence[int], answer: Sequence[int]) ->
     return best.indices.tolist(), best.values.tolist()
 
 
+def samples(engine: Engine, ids: Sequence[int], sampling: Sampling, n: int) -> list[Generated]:
+    """`n` draws from one prompt, asked for at the same time."""
+    wishes = [sampling.model_copy(update={"seed": sampling.seed + i}) for i in range(n)]
+    return [ticket.result(60) for ticket in [engine.submit(ids, wish) for wish in wishes]]
+
+
 def assert_plain(model: Decoder, ids: Sequence[int], got: Generated) -> None:
     expected, logprobs = greedy_choices(model, ids, got.ids)
     assert got.ids == expected
@@ -47,7 +54,7 @@ def test_greedy_is_the_plain_loop(model: Decoder, engine: Engine) -> None:
 def test_the_torch_runner_serves_alike(model: Decoder, engine: Engine) -> None:
     with Engine(model, max_slots=4, runner="torch") as other:
         assert other.runner == "torch"
-        for got in other.generate_many(prompt(30), GREEDY, 2):
+        for got in samples(other, prompt(30), GREEDY, 2):
             assert_plain(model, prompt(30), got)
         drawn = Sampling(seed=3, max_tokens=30)
         assert other.generate(prompt(40), drawn).ids == engine.generate(prompt(40), drawn).ids
@@ -83,7 +90,7 @@ def test_a_changed_history_is_computed_again_from_the_change(model: Decoder, eng
 
 def test_samples_of_one_prompt_share_it(engine: Engine) -> None:
     ids = prompt(100)
-    answers = engine.generate_many(ids, Sampling(max_tokens=12), 6)
+    answers = samples(engine, ids, Sampling(max_tokens=12), 6)
     assert [a.cached_tokens for a in answers] == [0, 99, 99, 99, 99, 99]
     assert len({tuple(a.ids) for a in answers}) == 6
     assert engine.stats.computed_tokens < 100 + 6 * 12
@@ -99,7 +106,7 @@ def test_a_seed_gives_the_same_ids_alone_and_in_a_crowd(engine: Engine) -> None:
 
 def test_logprobs_are_those_of_the_training_forward(model: Decoder, engine: Engine) -> None:
     ids = prompt(40)
-    for got in engine.generate_many(ids, Sampling(max_tokens=30), 5):
+    for got in samples(engine, ids, Sampling(max_tokens=30), 5):
         with torch.inference_mode():
             expected = model.logprobs(torch.tensor([[*ids, *got.ids]]))[0, len(ids) - 1 :]
         assert got.logprobs == pytest.approx(expected.tolist(), abs=1e-4)
@@ -188,6 +195,37 @@ def test_a_broken_step_reaches_the_callers(model: Decoder, monkeypatch: pytest.M
     engine = Engine(model, max_slots=1, threads=1)
     monkeypatch.setattr(engine._runner, "step", None)
     with pytest.raises(ModelError, match="the engine stopped"):
+        engine.generate([1, 2], GREEDY)
+    engine.close()
+
+
+def test_a_swap_that_fails_reaches_all_who_wait_for_one(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    engine = Engine(model, max_slots=1, threads=1)
+    started, go = threading.Event(), threading.Event()
+
+    def load(state: object) -> None:
+        started.set()
+        go.wait(20)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(engine._runner, "load", load)
+    answers: Queue[BaseException | int] = Queue()
+
+    def swap() -> None:
+        try:
+            answers.put(engine.update_weights(model))
+        except ModelError as error:
+            answers.put(error)
+
+    for _ in range(2):  # the second waits behind the first; daemons, so that one that hangs fails only this test
+        threading.Thread(target=swap, daemon=True).start()
+        assert started.wait(20)
+    wait_for(lambda: len(engine._commands) == 2)
+    go.set()
+    for _ in range(2):
+        assert "out of memory" in str(answers.get(timeout=20))
+    with pytest.raises(ModelError, match="closed"):
         engine.generate([1, 2], GREEDY)
     engine.close()
 

@@ -1,6 +1,5 @@
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from attempts_by_hand import PATCH, make_attempt
@@ -8,7 +7,7 @@ from attempts_by_hand import PATCH, make_attempt
 from vivace.core.types import Attempt, Task
 from vivace.evals.charts import Line, line_chart, short, ticks
 from vivace.evals.compare import compare
-from vivace.evals.report import Report, curves, diff_lines, token_spans, write_report
+from vivace.evals.report import Report, curves, diff_lines, pick_examples, render_report, token_spans
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -54,8 +53,8 @@ def report() -> Report:
                   show=lambda token: {2: "<|end|>", 20: "&"}.get(token, f"w{token} "), notes=["tools 1234"])
 
 
-def test_page_is_whole_escaped_and_self_contained(report: Report, tmp_path: Path) -> None:
-    page = write_report(tmp_path / "report.html", report).read_text()
+def test_page_is_whole_escaped_and_self_contained(report: Report) -> None:
+    page = render_report(report)
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
@@ -64,8 +63,8 @@ def test_page_is_whole_escaped_and_self_contained(report: Report, tmp_path: Path
     assert "prefers-color-scheme: dark" in page
 
 
-def test_page_shows_every_part(report: Report, tmp_path: Path) -> None:
-    page = write_report(tmp_path / "report.html", report).read_text()
+def test_page_shows_every_part(report: Report) -> None:
+    page = render_report(report)
     for part in ("75.0%", "rl − sft", "brute force", "training loss", "heldout loss", "mean reward", "reference fix",
                  '<span class="add">+    return a + b</span>', 'class="badge failed"', "tools 1234",
                  '<span class="p3" title="#5 id 31, sampled with p = 0.082 (logprob -2.500)">w31 </span>',
@@ -73,11 +72,28 @@ def test_page_shows_every_part(report: Report, tmp_path: Path) -> None:
         assert part in page, part
 
 
-def test_a_run_that_has_only_trained_so_far_still_has_a_page(tmp_path: Path) -> None:
+def test_a_run_that_has_only_trained_so_far_still_has_a_page() -> None:
     metrics = [{"stage": "pretrain", "step": 1, "loss": 3.0}]
-    page = write_report(tmp_path / "r.html", Report("early", compare({}), metrics)).read_text()
+    page = render_report(Report("early", compare({}), metrics))
     assert "pretrain" in page
     assert "Evaluation" not in page
+
+
+def test_solved_examples_come_from_the_last_stage_that_has_some() -> None:
+    stages = {"sft": a_stage(3, 150), "mid2": a_stage(2, 120), "rl": a_stage(0, 90)}
+    report = Report("demo", compare(stages), [], stages)
+    assert [(e.stage, e.attempt.grade.status) for e in pick_examples(report)] == [
+        ("mid2", "solved"), ("mid2", "solved"), ("rl", "failed"), ("rl", "failed"), ("rl", "failed"),
+    ]  # fmt: skip
+    page = render_report(report)
+    assert '<span class="soft">mid2 · ' in page
+    assert "No stage solved a task" not in page
+
+
+def test_a_run_that_solved_nothing_says_so() -> None:
+    stages = {"sft": a_stage(0, 150), "rl": a_stage(0, 90)}
+    page = render_report(Report("demo", compare(stages), [], stages))
+    assert page.count("No stage solved a task, so every example is a failed attempt.") == 1
 
 
 def test_curves_skip_gaps_and_keep_stage_order(report: Report) -> None:

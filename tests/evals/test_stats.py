@@ -63,17 +63,6 @@ def test_mcnemar_known_values() -> None:
     assert stats.mcnemar(0, 6) == pytest.approx(2 / 64)
 
 
-def test_pass_at_k_equals_enumeration() -> None:
-    from itertools import combinations
-
-    outcomes = [1, 1, 0, 0, 0, 0]
-    for k in range(1, 7):
-        draws = list(combinations(outcomes, k))
-        assert stats.pass_at_k(6, 2, k) == pytest.approx(sum(any(d) for d in draws) / len(draws))
-    with pytest.raises(ValueError, match="pass@k"):
-        stats.pass_at_k(4, 5, 1)
-
-
 def test_bootstrap_of_a_mean_agrees_with_the_normal_interval() -> None:
     rng = random.Random(5)
     values = [rng.gauss(10, 2) for _ in range(400)]

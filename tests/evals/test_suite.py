@@ -1,3 +1,4 @@
+import signal
 import threading
 from collections import Counter
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 from attempts_by_hand import make_attempt
 
-from vivace.core.errors import BadInput
+from vivace.core.errors import BadInput, InfraError
 from vivace.core.types import Attempt, Task
 from vivace.evals.suite import FILE, read_attempts, run_suite, running_rate
 
@@ -60,6 +61,26 @@ def test_resume_does_the_rest_and_draws_the_same(tmp_path: Path) -> None:
     assert set(player.calls.values()) == {1}
 
 
+def test_ctrl_c_keeps_the_attempts_under_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    release, player = threading.Event(), Player()
+
+    def play(task: Task, seed: int, sample: int) -> Attempt:
+        attempt = player(task, seed, sample)
+        if len(player.calls) == 3:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            threading.Timer(0.6, release.set).start()
+        release.wait(30)
+        return attempt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(tasks(9), play, tmp_path, identity=ID, workers=3)
+    assert len(player.calls) == 3
+    assert set(read_attempts(tmp_path)) == set(player.calls)
+    assert "finishing 3 attempts that are under way" in capsys.readouterr().err
+    run_suite(tasks(9), player, tmp_path, identity=ID, workers=3)
+    assert set(player.calls.values()) == {1}
+
+
 def test_infra_is_retried_once_then_recorded_then_retried_on_resume(tmp_path: Path) -> None:
     player = Player()
     player.infra = {"t0": 1, "t1": 3}
@@ -69,6 +90,16 @@ def test_infra_is_retried_once_then_recorded_then_retried_on_resume(tmp_path: Pa
     assert player.calls == {("t0", 0): 2, ("t1", 0): 4, ("t2", 0): 1}
     assert again[1].grade.status != "infra"
     assert read_attempts(tmp_path)["t1", 0].grade.status != "infra"
+
+
+def test_a_suite_without_any_verdict_is_no_result_and_is_tried_again(tmp_path: Path) -> None:
+    player = Player()
+    player.infra = {"t0": 2, "t1": 2}
+    with pytest.raises(InfraError, match=r"evaluate sft: none of 2 attempts has a verdict \(the last: 1 test still fa"):
+        run_suite(tasks(2), player, tmp_path, identity=ID, workers=1, description="evaluate sft")
+    assert len(run_suite(tasks(2), player, tmp_path, identity=ID, workers=1)) == 2
+    assert player.calls == {("t0", 0): 3, ("t1", 0): 3}
+    assert run_suite([], player, tmp_path / "none", identity=ID, workers=1) == []
 
 
 def test_another_model_is_not_mixed_in(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vivace.core.types import Task
 from vivace.harness.attachments import FULL, TERSE, Attachment, Room, attachments
 from vivace.harness.prompts import opening
 from vivace.harness.tools.registry import get_profile
-from vivace.core.types import Task
 
 FILES = {
     "pkg/shapes.py": "import math\n\n\n@cached\ndef area(r):\n    return math.pi * r\n\n\nclass Box:\n"

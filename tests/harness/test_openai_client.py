@@ -107,7 +107,7 @@ def test_timeouts_are_retried() -> None:
     [
         ((503, {"error": {"message": "overloaded"}}), {"retries": 1}, "answered 503 overloaded"),
         ((-1, ""), {"retries": 0, "timeout_s": 0.2}, "did not answer in time"),
-        ((401, {"error": {"message": "bad key"}}), {}, "refused the key"),
+        ((401, {"error": {"message": "bad key"}}), {}, "refused the key .*in VIVACE_API_KEY or OPENAI_API_KEY"),
         ((404, {"error": {"message": "model not found"}}), {}, "no model 'tiny'; it has big, small"),
         ((400, {"error": "unknown model tiny"}), {}, "no model 'tiny'; it has big, small"),
         ((422, {"error": {"message": "tools: not supported"}}), {}, "tools: not supported"),

@@ -1,13 +1,14 @@
 """Recipes: overrides, errors that name the nearest key, and runs that go on where they stopped."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from vivace.core.errors import BadInput
-from vivace.core.run import Run
+from vivace.core.errors import BadInput, InfraError
+from vivace.core.run import Run, StageDir
 from vivace.recipe.config import StageConfig, load_recipe
 from vivace.recipe.runner import Context, StageKind, run_recipe
 
@@ -23,6 +24,13 @@ class Count(StageConfig):
 
 class Sum(StageConfig):
     init: str = "count"
+
+
+class Copy(StageConfig):
+    """Reads a file, and may put another one in its place."""
+
+    source: str
+    to: str | None = None
 
 
 def _count(config: Count, context: Context) -> dict[str, Any]:
@@ -44,7 +52,17 @@ def _sum(config: Sum, context: Context) -> dict[str, Any]:
     return {"total": n * (n + 1) // 2, "results": {"eval": {"sum": {"n": n}}}}
 
 
-KINDS = {"count": StageKind(Count, _count), "sum": StageKind(Sum, _sum)}
+def _copy(config: Copy, context: Context) -> dict[str, Any]:
+    text = context.path(config.source).read_text()
+    if config.to:
+        context.path(config.to).write_text(f"{text}!")
+    return {"text": text}
+
+
+KINDS = {
+    "count": StageKind(Count, _count), "sum": StageKind(Sum, _sum),
+    "copy": StageKind(Copy, _copy, lambda config: [config.source], lambda config: [config.to] if config.to else []),
+}  # fmt: skip
 MODELS = {name: kind.config for name, kind in KINDS.items()}
 QUIET = Console(quiet=True)
 
@@ -111,4 +129,56 @@ def test_an_interrupted_run_goes_on_at_the_same_step(recipe_file: Path, tmp_path
 def test_a_stage_before_its_input_is_refused(recipe_file: Path, tmp_path: Path) -> None:
     recipe_file.write_text("[sum]\n[count]\n")
     with pytest.raises(BadInput, match=r"needs what 'count' makes; put \[count\] before it"):
+        run_recipe(load_recipe(recipe_file, [], MODELS), tmp_path / "out", KINDS, QUIET)
+
+
+def test_a_changed_input_is_named_and_nothing_is_said_to_be_done(recipe_file: Path, tmp_path: Path) -> None:
+    recipe_file.write_text('[copy]\nsource = "rows.jsonl"\n')
+    (tmp_path / "rows.jsonl").write_text("1")
+    recipe, out = load_recipe(recipe_file, [], MODELS), tmp_path / "out"
+    summary = run_recipe(recipe, out, KINDS, QUIET)
+    assert run_recipe(recipe, out, KINDS, QUIET) == summary
+    (tmp_path / "rows.jsonl").write_text("2")
+    with pytest.raises(BadInput, match=r"^rows\.jsonl changed since stage 'copy' .*; choose another folder with --out"):
+        run_recipe(recipe, out, KINDS, QUIET)
+    done = json.loads((out / "copy" / "done.json").read_text())
+    del done["inputs"]  # as older versions left it
+    (out / "copy" / "done.json").write_text(json.dumps(done))
+    assert run_recipe(recipe, out, KINDS, QUIET) == summary
+
+
+def test_an_input_that_the_run_itself_replaced_is_no_change(recipe_file: Path, tmp_path: Path) -> None:
+    recipe_file.write_text('[copy]\nsource = "base"\n[release]\nkind = "copy"\nsource = "other"\nto = "base"\n')
+    (tmp_path / "base").write_text("old")
+    (tmp_path / "other").write_text("new")
+    recipe, out = load_recipe(recipe_file, [], MODELS), tmp_path / "out"
+    summary = run_recipe(recipe, out, KINDS, QUIET)
+    assert (tmp_path / "base").read_text() == "new!"
+    assert run_recipe(recipe, out, KINDS, QUIET) == summary
+
+
+def test_a_checkpoint_is_known_by_its_manifest(recipe_file: Path, tmp_path: Path) -> None:
+    recipe_file.write_text('[copy]\nsource = "base"\n')
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "manifest.json").write_text("{}")
+    recipe, out = load_recipe(recipe_file, [], MODELS), tmp_path / "out"
+    kinds = {**KINDS, "copy": StageKind(Copy, lambda config, context: {}, lambda config: [config.source])}
+    run_recipe(recipe, out, kinds, QUIET)
+    (tmp_path / "base" / "README.md").write_text("a better card")
+    run_recipe(recipe, out, kinds, QUIET)
+    (tmp_path / "base" / "manifest.json").write_text('{"files": {}}')
+    with pytest.raises(BadInput, match="base changed since"):
+        run_recipe(recipe, out, kinds, QUIET)
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_stage(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(stage: StageDir, **facts: Any) -> None:
+        raise InfraError("cannot write seconds.json: No space left on device")
+
+    monkeypatch.setattr(StageDir, "interrupted", full)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
         run_recipe(load_recipe(recipe_file, [], MODELS), tmp_path / "out", KINDS, QUIET)

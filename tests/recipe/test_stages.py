@@ -229,7 +229,7 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     assert "interrupted; the same command goes on from here" in " ".join(capsys.readouterr().out.split())
     assert not (out / "sft" / "done.json").exists()
     assert not (out / "sft" / "model").exists()
-    seconds = json.loads((out / "sft" / "seconds.json").read_text())
+    seconds = json.loads((out / "sft" / "seconds.json").read_text())["seconds"]
     played = (out / "sft" / "demonstrations" / "attempts.jsonl").read_bytes()
     summary = run_recipe(recipe(home, "sft"), out, KINDS, Console(quiet=True))
     assert (out / "sft" / "demonstrations" / "attempts.jsonl").read_bytes() == played  # not played again

@@ -1,13 +1,17 @@
 """The loop on a toy with the real engine: it learns, its controls do not, and it survives being killed."""
 
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from letters_world import run_toy, toy_config, toy_model, toy_play, toy_task
+from pydantic import ValidationError
 
-from vivace.core.errors import BadInput
+from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import read_jsonl
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Task
@@ -99,6 +103,27 @@ def test_ctrl_c_during_rollouts_saves(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "state-00000002.pt").exists()
 
 
+def test_a_signal_during_rollouts_saves_and_says_what_it_waits_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = 0
+
+    def play(task: Task, client: Client, *, seed: int, sample: int) -> Attempt:
+        nonlocal calls
+        calls += 1
+        attempt = toy_play(task, client, seed=seed, sample=sample)
+        if calls == 20:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(1)
+        return attempt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_toy(tmp_path, toy_config(steps=9, save_every=100), play=play)
+    assert calls == 20
+    assert (tmp_path / "state" / "state-00000001.pt").exists()
+    assert "finishing 1 attempts that are under way" in capsys.readouterr().err
+
+
 def test_infra_is_excluded_counted_and_never_a_zero(tmp_path: Path) -> None:
     def play(task: Task, client: Client, *, seed: int, sample: int) -> Attempt:
         attempt = toy_play(task, client, seed=seed, sample=sample)
@@ -113,15 +138,24 @@ def test_infra_is_excluded_counted_and_never_a_zero(tmp_path: Path) -> None:
     assert torch.equal(weights(model), weights(toy_model(model.config.vocab_size)))
 
 
-def test_a_step_of_nothing_but_infra_goes_by(tmp_path: Path) -> None:
-    def play(task: Task, client: Client, *, seed: int, sample: int) -> Attempt:
-        attempt = toy_play(task, client, seed=seed, sample=sample)
-        return attempt.model_copy(update={"grade": Grade(status="infra")})
+def test_a_step_of_nothing_but_infra_stops_the_run_and_is_done_again(tmp_path: Path) -> None:
+    calls = 0
 
+    def play(task: Task, client: Client, *, seed: int, sample: int) -> Attempt:
+        nonlocal calls
+        calls += 1
+        attempt = toy_play(task, client, seed=seed, sample=sample)
+        broken = Grade(status="infra", detail="no room")
+        return attempt.model_copy(update={"grade": broken}) if calls > 32 else attempt
+
+    config = toy_config(steps=4, save_every=100)
     rows: list[dict[str, Any]] = []
-    run_toy(tmp_path, toy_config(steps=1), play=play, rows=rows)
-    assert rows[0]["tokens_per_solved"] is None
-    assert rows[0]["pass_rate"] == 0.0
+    with pytest.raises(InfraError, match=r"RL step 3: none of 16 attempts has a verdict \(the last: no room\)"):
+        run_toy(tmp_path, config, play=play, rows=rows)
+    assert [row["step"] for row in rows] == [1, 2]
+    _, result = run_toy(tmp_path, config, rows=rows)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert result.rollouts == 4 * 16
 
 
 def test_canary_never_passes_and_would_show(tmp_path: Path) -> None:
@@ -172,6 +206,11 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="another model or RL configuration"):
         run_toy(tmp_path, toy_config(steps=1, lr=3e-2))
     run_toy(tmp_path, toy_config(steps=2))  # a larger budget goes on
+
+
+def test_an_answer_s_length_is_a_limit_of_the_attempt_not_of_rl() -> None:
+    with pytest.raises(ValidationError, match="max_turn_tokens"):
+        toy_config(max_turn_tokens=160)
 
 
 def test_no_tasks_is_bad_input(tmp_path: Path) -> None:

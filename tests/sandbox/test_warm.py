@@ -1,3 +1,4 @@
+import errno
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ import pytest
 
 from vivace.core.errors import SandboxError
 from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, run_pytest
+from vivace.sandbox import warm as warm_module
 
 PYTHON = Path(sys.executable)
 TESTS = """
@@ -149,3 +151,23 @@ def test_a_server_that_cannot_start_is_infrastructure(
         pytest.raises(SandboxError, match="did not start: no interpreter here"),
     ):
         pool.run_pytest(workspace, [FILE])
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(OSError(errno.EMFILE, "Too many open files"), "open files"), (TimeoutError(), "TimeoutError")]
+)
+def test_what_the_machine_refuses_is_infrastructure(
+    package: Path, any_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, error: OSError, words: str
+) -> None:
+    def refuse(*args: object) -> None:
+        raise error
+
+    with (
+        WarmTests(lambda: Workspace(package, any_sandbox), PYTHON) as pool,
+        Workspace(package, any_sandbox) as workspace,
+    ):
+        monkeypatch.setattr(warm_module._Slot, "_gather", refuse)
+        with pytest.raises(SandboxError, match=words):
+            pool.run_pytest(workspace, [FILE])
+        monkeypatch.undo()
+        assert pool.run_pytest(workspace, [f"{FILE}::test_add"]).passed([f"{FILE}::test_add"])

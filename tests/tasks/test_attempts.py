@@ -1,5 +1,6 @@
 """Experts and the brute-force search, played for real: harness, sandbox, grader."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -7,14 +8,15 @@ from typing import Literal
 import pytest
 import toy_package as toy
 
-from vivace.core.errors import BadInput
+from vivace.core.errors import BadInput, SandboxError
 from vivace.core.types import Attempt, Task, Trajectory
-from vivace.harness import loop
+from vivace.harness import environment, loop
 from vivace.harness.attachments import Room
 from vivace.harness.loop import Limits
-from vivace.sandbox import Sandbox, make_patch
+from vivace.sandbox import Sandbox, make_patch, warm
+from vivace.tasks import brute
 from vivace.tasks.attempt import Player
-from vivace.tasks.brute import brute_force
+from vivace.tasks.brute import BASELINE, brute_force
 from vivace.tasks.experts import Style, expert_client
 from vivace.tasks.layers import Layer
 from vivace.tasks.registry import append_task, read_tasks, write_tasks
@@ -115,6 +117,51 @@ def test_brute_force_finds_the_inverse_within_its_budget(player: Player, task: T
     assert verdict.scores["f2p"] == 1.0
     assert brute_force(task, player, 200, seed=0).runs == search.runs
     assert brute_force(double, player, 0, seed=0).patch == ""
+
+
+def test_the_search_is_an_attempt_like_any_other(player: Player, task: Task) -> None:
+    attempt = brute.attempt(task, player, 200, seed=0)
+    assert (attempt.task_id, attempt.repo, attempt.model) == (task.id, task.repo, BASELINE)
+    assert attempt.trajectory.test_runs == brute_force(task, player, 200, seed=0).runs
+    assert attempt.grade == player.judge(task, attempt.trajectory)
+
+
+def test_a_search_whose_sandbox_breaks_is_infra(
+    player: Player, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise SandboxError("no room")
+
+    monkeypatch.setattr(brute, "brute_force", broken)
+    attempt = brute.attempt(task, player, 5, seed=0, sample=3)
+    assert (attempt.grade.status, attempt.grade.detail, attempt.sample) == ("infra", "no room", 3)
+    assert (attempt.trajectory.stop_reason, attempt.trajectory.error) == ("infra", "no room")
+
+
+def test_a_machine_without_room_is_infra(
+    layer: Layer, sandbox: Sandbox, task: Task, codec: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with Player({layer.env: layer}, sandbox, Limits(max_turns=30, max_context=8192)) as player:
+        monkeypatch.setattr(warm.socket, "socketpair", broken)
+        attempt = _play(player, task, codec, "direct", 0)
+        searched = brute.attempt(task, player, 5, seed=0)
+    for found in (attempt, searched):
+        assert found.grade.status == "infra"
+        assert "Too many open files" in found.trajectory.error
+
+
+def test_the_agent_s_tests_have_its_own_limit(
+    player: Player, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "AGENT_SECONDS", 1.5)
+    with player.environment(task) as env:
+        env.workspace.write_text(STATS, "while True:\n    pass\n")
+        report = env.test(task.FAIL_TO_PASS)
+    assert report.timed_out
+    assert report.duration_s < 15
 
 
 @pytest.mark.slow

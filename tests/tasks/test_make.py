@@ -4,13 +4,14 @@ from collections.abc import Iterator
 import pytest
 
 from vivace.sandbox import Sandbox, apply_patch, make_patch
+from vivace.tasks import make
 from vivace.tasks.candidates import Grounds
 from vivace.tasks.cover import Survey, survey
 from vivace.tasks.grade import grade
 from vivace.tasks.layers import Layer
 from vivace.tasks.make import Yield, make_tasks, ordered_map
 from vivace.tasks.rows import package_rows
-from vivace.tasks.statements import Suspect, leaks, suspects
+from vivace.tasks.statements import Suspect, leaks, names_machine, suspects
 from vivace.tasks.workspaces import buggy_files, layer_files
 
 STATS = "src/toy/stats.py"
@@ -94,6 +95,34 @@ def test_statements_do_not_tell_the_fix() -> None:
     assert leaks("it should be upper_bound", ["    return upper_bound"], "def f(low): return low")
     assert not leaks("it should be upper_bound", ["    return upper_bound"], "upper_bound = 3")
     assert not leaks("`f` in a.py is wrong", ["    return a < b"], "return a > b")
+
+
+@pytest.mark.parametrize("text", [
+    "fails with FileNotFoundError: '/home/ann/layers/toy-1/src/toy/data.txt'", "E /tmp/pytest-of-root/x", "(/srv/a/b)",
+    "No module at file:///root/src/toy", "/opt/x/y.py:3: ValueError", "/workspaces/me/toy/a.py",
+])  # fmt: skip
+def test_a_path_of_the_machine_is_seen(text: str) -> None:
+    assert names_machine(text)
+
+
+@pytest.mark.parametrize("text", [
+    "`f` in src/toy/a.py", "/workspace/src/toy/a.py:3: ValueError", "https://example.org/a/b", "assert 3 / 2 == 1.5",
+    "../up/a/b", "either/or/both", "~/a/b/c", "assert '/' == '/a'", "tests/test_x.py::test_y[a/b/c]",
+])  # fmt: skip
+def test_other_slashes_are_not(text: str) -> None:
+    assert not names_machine(text)
+
+
+def test_a_statement_with_a_path_of_the_machine_is_rejected(
+    layer: Layer, surveyed: Survey, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "simple_statement", lambda *_: "`f` in a.py fails: no file /home/ann/toy/data")
+    candidate = next(Grounds(layer, surveyed).candidates(0))
+    tally = Yield()
+    with make.Maker(layer, surveyed, sandbox, tally=tally) as maker:
+        bug = make.Planted(candidate, {candidate.tests[0]: "FileNotFoundError"}, ("tests/test_stats.py::test_mean",))
+        assert list(maker.simple(1, [bug])) == []
+    assert tally.rejected == {"statement holds a path of the machine": 1}
 
 
 def test_places_are_found_in_a_statement() -> None:

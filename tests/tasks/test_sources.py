@@ -5,6 +5,9 @@ import pytest
 import toy_package as toy
 
 from vivace.core.errors import BadInput
+from vivace.core.files import sha256_file
+from vivace.core.progress import Progress
+from vivace.tasks import sources
 from vivace.tasks.sources import HELD_OUT, PackageSource, fetch_sdists, load_manifest
 
 MANIFEST = Path("recipes/packages.toml")
@@ -64,6 +67,32 @@ def test_no_network_and_no_cache_is_one_clear_line(index: Path, monkeypatch: pyt
     with pytest.raises(BadInput, match="no package index answers, and it is not in the cache") as caught:
         fetch_sdists([package])
     assert "\n" not in str(caught.value)
+
+
+SLOW_PIP = '''import json, pathlib, sys, time
+first, second = json.load(sys.stdin)
+seen = pathlib.Path(sys.argv[0]).with_name("seen")
+pathlib.Path(first["path"]).write_bytes(b"one")
+print(json.dumps({"name": first["name"], "problem": ""}), flush=True)
+for _ in range(300):
+    if seen.exists():
+        break
+    time.sleep(0.1)
+print(json.dumps({"name": second["name"], "problem": "absent" if seen.exists() else "nobody looked"}), flush=True)
+'''
+
+
+def test_the_bar_moves_with_every_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIVACE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "slow_pip.py").write_text(SLOW_PIP)
+    monkeypatch.setattr(sources, "DOWNLOADER", tmp_path / "slow_pip.py")
+    monkeypatch.setattr(Progress, "advance", lambda bar, amount, note: (tmp_path / "seen").write_text(note))
+    (tmp_path / "one").write_bytes(b"one")
+    first = PackageSource(name="first", version="1", sha256=sha256_file(tmp_path / "one"), licence="MIT", role="train",
+                          source_dirs=["a"])
+    with pytest.raises(BadInput, match="has a source distribution of second 1"):
+        fetch_sdists([first, first.model_copy(update={"name": "second"})])
+    assert (tmp_path / "seen").read_text() == "first"
 
 
 def test_the_shipped_manifest_is_split_as_it_must_be() -> None:

@@ -72,6 +72,17 @@ def test_resume_is_bit_equal(tiny: Tiny, shards: Path, tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_signal_after_the_last_step_is_not_swallowed(tiny: Tiny, shards: Path, tmp_path: Path) -> None:
+    def interrupted(model: Decoder) -> dict[str, Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    source = StreamSource(shards, 32, 256, seed=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), source, settings(max_steps=2), tmp_path, lambda row: None, evaluate=interrupted)
+    assert latest_state(tmp_path / "state").name == "state-00000002.pt"
+
+
 def test_a_finished_run_does_nothing_more(tiny: Tiny, shards: Path, tmp_path: Path) -> None:
     first = tiny()
     run(first, shards, tmp_path, settings(max_steps=3))

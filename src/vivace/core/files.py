@@ -55,6 +55,14 @@ def digest(value: Any, length: int = 16) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
+def read_json(path: Path, remedy: str) -> Any:
+    """The value in a JSON file. BadInput when it is damaged; `remedy` says what to do then."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is damaged: it is not JSON ({error}); {remedy}") from error
+
+
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON-lines file. A last line cut short by a crash is skipped; any other bad line is an error."""
     lines = path.read_text().split("\n")

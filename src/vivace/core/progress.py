@@ -34,11 +34,11 @@ class _Rate(ProgressColumn):
 class Progress:
     """A bar on a terminal; one plain line every 15 seconds elsewhere (a log file, CI).
 
-    `total` is in whatever unit `advance` counts.
+    `total` is in whatever unit `advance` counts. `done` is what earlier sittings did: shown, but no part of the rate.
     """
 
-    def __init__(self, description: str, total: float | None = None) -> None:
-        self.description, self.total, self.done = description, total, 0.0
+    def __init__(self, description: str, total: float | None = None, done: float = 0.0) -> None:
+        self.description, self.total, self.done, self._before = description, total, done, done
         self.note = ""
         self._started = self._last_line = time.monotonic()
         self._bar: RichProgress | None = None
@@ -50,7 +50,8 @@ class Progress:
                 _Rate(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
                 console=Console(stderr=True),
             )
-            self._task = self._bar.add_task(description, total=total, note="")
+            self._task = self._bar.add_task(description, total=total, note="",
+                                            completed=done)  # type: ignore[arg-type]  # said to be int, counts floats
 
     def __enter__(self) -> Self:
         if self._bar:
@@ -75,7 +76,7 @@ class Progress:
     def _line(self) -> None:
         self._last_line = time.monotonic()
         seconds = max(self._last_line - self._started, 1e-9)
-        rate = self.done / seconds
+        rate = (self.done - self._before) / seconds
         of = f"/{self.total:,.0f}" if self.total else ""
         more = self.total - self.done if self.total else 0
         left = f", {more / rate:.0f}s left" if rate and more > 0 else ""

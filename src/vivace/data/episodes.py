@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,8 @@ from vivace.tasks.statements import Suspect, complex_statement, simple_statement
 PROFILE = get_profile("nano")
 ERRORS = ("assert {a} == {b}", "AssertionError: {a} != {b}", "AssertionError: assert {a} == {b}", "assert False",
           "TypeError: unsupported operand", "IndexError: list index out of range", "AssertionError", "KeyError: {a}",
-          "ValueError: {a}", "AttributeError: 'NoneType' object has no attribute", "DID NOT RAISE ValueError")  # fmt: skip
+          "ValueError: {a}", "AttributeError: 'NoneType' object has no attribute",
+          "Failed: DID NOT RAISE ValueError")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,15 @@ def episode(fault: Fault, rng: random.Random) -> list[Step]:
         steps.append(Step(_turn(*calls, _call("runTests")), good))
         for old, new in edits:
             after = now.replace(old, new, 1)
-            steps.append(Step(Message(role="tool", content=f"edited {fault.path} line {_first_change(now, after)}"), False))
+            steps.append(_result(f"edited {fault.path} line {_first_change(now, after)}"))
             now = after
         failed = f"0 passed, 1 failed\n{test}\nline {rng.randint(5, 300)}: {error}"
-        steps.append(Step(Message(role="tool", content=f"{rng.randint(1, 5)} passed, 0 failed" if good else failed), False))
+        steps.append(_result(f"{rng.randint(1, 5)} passed, 0 failed" if good else failed))
     return [*steps, Step(_turn(_call("task_complete")), True)]
+
+
+def _result(text: str) -> Step:
+    return Step(Message(role="tool", content=text), False)
 
 
 def _attached(fault: Fault) -> list[Attachment]:

@@ -4,31 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-
-from vivace.data.documents import Document
-from vivace.data.filters import parse
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 NAMED_NODES = 20  # smaller functions repeat by chance
 SHAPE_NODES = 60
-
-
-@dataclass(frozen=True)
-class FunctionSite:
-    """A function in a document: lines are 1-based and inclusive, decorators counted in; `source` is those lines."""
-
-    package: str
-    path: str
-    qualname: str
-    start: int
-    end: int
-    source: str
-
-    @property
-    def lines(self) -> int:
-        return self.end - self.start + 1
 
 
 def walk_functions(node: ast.AST, prefix: str = "") -> Iterator[tuple[str, FunctionNode]]:
@@ -47,19 +28,6 @@ def span(node: FunctionNode) -> tuple[int, int]:
     """First and last line of a function, its decorators included."""
     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
     return first, node.end_lineno or node.lineno
-
-
-def iter_functions(documents: Iterable[Document]) -> Iterator[FunctionSite]:
-    """Every function of the documents, in order; documents that do not parse have none."""
-    for document in documents:
-        tree = parse(document.text)
-        if tree is None:
-            continue
-        lines = document.text.split("\n")
-        for qualname, node in walk_functions(tree):
-            start, end = span(node)
-            source = "\n".join(lines[start - 1 : end]) + "\n"
-            yield FunctionSite(document.package, document.path, qualname, start, end, source)
 
 
 @dataclass(frozen=True)

@@ -77,10 +77,3 @@ def _write(path: Path, documents: Sequence[list[int]], tokenizer: Tokenizer) -> 
     shard = np.concatenate([np.array(ids, dtype="<u2") for ids in documents] or [np.zeros(0, dtype="<u2")])
     atomic_write_bytes(path, shard.tobytes())
     return len(shard)
-
-
-def read_shard(path: Path) -> np.ndarray:
-    """A shard's ids, shape (tokens,) uint16, memory-mapped."""
-    if not path.exists() or path.stat().st_size % 2:
-        raise BadInput(f"{path} is not a whole token shard; build the corpus again")
-    return np.memmap(path, dtype="<u2", mode="r")

@@ -105,15 +105,6 @@ class Engine:
         """Blocks until done. The same seed gives the same ids whatever else is in the batch (up to rounding ties)."""
         return self._wait(self.submit(prompt_ids, sampling, stop_ids))
 
-    def generate_many(
-        self, prompt_ids: Sequence[int], sampling: Sampling, n: int, stop_ids: Iterable[int] = ()
-    ) -> list[Generated]:
-        """`n` samples of one prompt, which is computed once; sample i has seed `sampling.seed + i`."""
-        stop = frozenset(stop_ids)
-        seeds = [sampling.model_copy(update={"seed": sampling.seed + i}) for i in range(n)]
-        tickets = [self.submit(prompt_ids, one, stop) for one in seeds]
-        return [self._wait(ticket) for ticket in tickets]
-
     def update_weights(self, new: Decoder | Mapping[str, Tensor]) -> int:
         """Swap the weights between two steps; returns the new version.
 
@@ -174,18 +165,23 @@ class Engine:
             self._fail_the_rest(reason)
 
     def _collect(self) -> bool:
-        """Wait for work, take in what other threads left; False once closed."""
+        """Wait for work, take in what other threads left; False once closed.
+
+        A command stays listed until it is done. One that raises leaves weights of which nobody knows what they are:
+        the engine stops, and whoever waits is told why.
+        """
         with self._wake:
             while not (self._closed or self._inbox or self._commands or self._scheduler.busy):
                 self._wake.wait()
             self._scheduler.waiting.extend(self._inbox)
-            commands = list(self._commands)
             self._inbox.clear()
-            self._commands.clear()
             if self._closed:
                 return False
-        for command, done in commands:
+        while self._commands:
+            command, done = self._commands[0]
             command()
+            with self._wake:
+                del self._commands[0]
             done.set_result(None)
         return True
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field
 
-from vivace.core.files import atomic_write_text
 from vivace.core.types import Record
 from vivace.evals import table
+from vivace.evals.pages import templates
 
 NOTHING_MEASURED = (
     "Not done: CyberBench, CyberSecEval, SecRepoBench, jailbreak and over-refusal suites, red teaming. "
@@ -65,20 +63,9 @@ class CardFacts(Record):
     limitations: list[str] = Field(default_factory=list)
 
 
-def write_card(path: Path, facts: CardFacts) -> Path:
-    """Write the card whole."""
-    atomic_write_text(path, render_card(facts))
-    return path
-
-
 def render_card(facts: CardFacts) -> str:
     """The card as Markdown."""
-    environment = Environment(
-        loader=PackageLoader("vivace.evals"), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(number=table.number, cell=_cell)
-    text = environment.get_template("card.md.j2").render(
+    text = templates(escape=False, number=table.number, cell=_cell).get_template("card.md.j2").render(
         f=facts, millions=_millions,
         evaluation=markdown_table(table.STAGE_HEADER, table.stage_rows(facts.summary)),
         pairs=markdown_table(table.PAIR_HEADER, table.pair_rows(facts.summary)),

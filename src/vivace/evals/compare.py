@@ -18,7 +18,7 @@ from vivace.core.errors import BadInput
 from vivace.core.types import Attempt
 from vivace.evals import stats
 
-SAME_IN_ALL = ("tools", "prompt", "harness")  # trajectory hashes that must agree before two runs may be compared
+SAME_IN_ALL = ("tools", "prompt")  # trajectory hashes that must agree before two runs may be compared
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def pair(a: str, b: str, attempts_a: Sequence[Attempt], attempts_b: Sequence[Att
     """b minus a on the tasks both have verdicts for; `tokens_ratio` is the geometric mean of b / a.
 
     `ci95` treats tasks as independent; `ci95_by_repo` only repositories, so it is wider, and honest about how
-    far the result carries to other packages. Runs with another prompt, tool set or harness are refused.
+    far the result carries to other packages. Runs with another prompt or tool set are refused.
     """
     require_alike(a, b, attempts_a, attempts_b)
     left, right = items(attempts_a), items(attempts_b)
@@ -124,7 +124,7 @@ def pair(a: str, b: str, attempts_a: Sequence[Attempt], attempts_b: Sequence[Att
 
 
 def require_alike(a: str, b: str, attempts_a: Sequence[Attempt], attempts_b: Sequence[Attempt]) -> None:
-    """BadInput when the two were not run under the same prompt, tools and harness."""
+    """BadInput when the two were not run with the same prompt and tools."""
     for key in SAME_IN_ALL:
         values = [
             {attempt.trajectory.hashes[key] for attempt in side if key in attempt.trajectory.hashes}

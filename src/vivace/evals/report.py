@@ -6,16 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeGuard
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vivace.core.files import atomic_write_text
 from vivace.core.types import Attempt, Segment, Task
 from vivace.evals import table
 from vivace.evals.charts import Line, Whisker, line_chart, short, whisker_chart
+from vivace.evals.pages import templates
 
 RL_CHARTS: tuple[tuple[str, str], ...] = (
     ("pass_rate", "pass rate of the rollouts"), ("reward", "mean reward"),
@@ -28,9 +26,10 @@ PLUMBING = frozenset({"time", "step", "tokens", "seconds", "elapsed"})
 
 @dataclass(frozen=True)
 class Example:
-    """An attempt worth showing, with the task it was at."""
+    """An attempt worth showing, with the stage that made it and the task it was at."""
 
     title: str
+    stage: str
     attempt: Attempt
     task: Task | None
 
@@ -48,19 +47,9 @@ class Report:
     notes: Sequence[str] = ()
 
 
-def write_report(path: Path, report: Report) -> Path:
-    """Render and write the page whole."""
-    atomic_write_text(path, render(report))
-    return path
-
-
-def render(report: Report) -> str:
+def render_report(report: Report) -> str:
     """The page as text; nothing in it is fetched from anywhere."""
-    environment = Environment(
-        loader=PackageLoader("vivace.evals"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters.update(percent=table.percent, number=table.number, short=short)
+    environment = templates(escape=True, percent=table.percent, number=table.number, short=short)
     examples = pick_examples(report)
     shown = next((e for e in examples if e.attempt.trajectory.segments), None)
     return environment.get_template("report.html.j2").render(
@@ -73,6 +62,7 @@ def render(report: Report) -> str:
             (one, diff_lines(one.attempt.trajectory.patch), diff_lines(one.task.gold_patch if one.task else ""))
             for one in examples
         ],
+        solved_none=not any(one.attempt.grade.solved for one in examples),
         shown=shown, tokens=token_spans(shown.attempt.trajectory.segments, report.show) if shown else [],
     )
 
@@ -96,17 +86,21 @@ def curves(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Markup]
 
 
 def pick_examples(report: Report) -> list[Example]:
-    """From the last stage: up to three solved tasks of different repositories, then up to three failed ones."""
+    """Up to three solved tasks of different repositories, then up to three failed ones.
+
+    Failed ones are of the last stage, solved ones of the last stage that solved any.
+    """
     if not report.stages:
         return []
-    stage, attempts = list(report.stages.items())[-1]
+    last = list(report.stages)[-1]
+    solving = [stage for stage, attempts in report.stages.items() if any(a.grade.solved for a in attempts)]
     examples = []
-    for title, solved in (("solved", True), ("failed", False)):
-        wanted = [a for a in attempts if a.grade.solved == solved and a.grade.status != "infra"]
+    for title, solved, stage in (("solved", True, [last, *solving][-1]), ("failed", False, last)):
+        wanted = [a for a in report.stages[stage] if a.grade.solved == solved and a.grade.status != "infra"]
         wanted.sort(key=lambda a: (not a.trajectory.patch, abs(a.trajectory.turns - 4)))
         for attempt in _one_a_repo(wanted)[:3]:
             task = report.tasks.get(attempt.task_id)
-            examples.append(Example(f"{title}: {attempt.task_id} ({stage})", attempt, task))
+            examples.append(Example(f"{title}: {attempt.task_id} ({stage})", stage, attempt, task))
     return examples
 
 

@@ -1,4 +1,4 @@
-"""Statistics of pass rates and tokens: intervals, paired differences, exact tests, pass@k.
+"""Statistics of pass rates and tokens: intervals, paired differences, exact tests.
 
 Items are tasks; `clusters` (one label an item, usually the repository) widens an interval to what the number
 of independent groups supports. Methods follow Miller, "Adding error bars to evals" (arXiv 2411.00640).
@@ -123,13 +123,6 @@ def mcnemar(only_a: int, only_b: int) -> float:
     n, k = only_a + only_b, min(only_a, only_b)
     tail = sum(math.comb(n, i) for i in range(k + 1)) / 2**n
     return min(1.0, 2 * tail)
-
-
-def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased estimate that one of k samples passes, from `correct` of n (Chen et al., arXiv 2107.03374)."""
-    if not 0 <= correct <= n or not 1 <= k <= n:
-        raise ValueError(f"pass@k needs 0 <= correct <= n and 1 <= k <= n, not n={n} correct={correct} k={k}")
-    return 1.0 - math.comb(n - correct, k) / math.comb(n, k)
 
 
 def _cluster_sums(values: Array, clusters: Sequence[str] | None) -> Array:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from vivace.core.crew import Crew
 from vivace.core.errors import BadInput
 from vivace.core.files import append_jsonl, digest, read_jsonl, write_json
 from vivace.core.progress import Progress
 from vivace.core.types import Attempt, Task
+from vivace.tasks.attempt import require_verdict
 
 Play = Callable[[Task, int, int], Attempt]
 """(task, seed, sample) to a graded attempt. Failures of the machinery come back as `infra`, not as exceptions."""
@@ -30,7 +31,10 @@ def run_suite(
 
     `out`/attempts.jsonl grows as attempts finish; what is there already is not done again, except `infra`, which is
     also retried once on the spot. `identity` names whatever changes results (model digest, limits, sampling): a
-    folder with another identity is refused rather than mixed.
+    folder with another identity is refused rather than mixed. Ctrl-C: attempts under way finish first, and are kept.
+
+    Raises:
+        InfraError: not one attempt has a verdict. All of them are tried again by the next call.
     """
     wanted = [(task, sample) for task in tasks for sample in range(samples)]
     _claim(out, {**identity, "seed": seed})
@@ -45,17 +49,15 @@ def run_suite(
                 break
         return attempt
 
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="attempt")
-    try:
-        with Progress(description, len(missing)) as bar:
-            futures = [pool.submit(one, task, sample) for task, sample in missing]
-            for future in as_completed(futures):
-                attempt = future.result()
-                done[attempt.task_id, attempt.sample] = attempt
-                append_jsonl(out / FILE, attempt.model_dump(mode="json"))
-                bar.advance(note=running_rate(list(done.values())))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with Progress(description, len(missing)) as bar, Crew[Attempt](workers, "attempt") as crew:
+        for task, sample in missing:
+            crew.submit(one, task, sample)
+        for future in crew.finished():
+            attempt = future.result()
+            done[attempt.task_id, attempt.sample] = attempt
+            append_jsonl(out / FILE, attempt.model_dump(mode="json"))
+            bar.advance(note=running_rate(list(done.values())))
+    require_verdict(list(done.values()), description)
     return [done[task.id, sample] for task, sample in wanted]
 
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vivace.core.files import digest
-from vivace.core.types import Task
+from vivace.core.types import Task, TestSpec
 from vivace.sandbox import ExecLimits, Workspace
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import WarmTests
+
+AGENT_SECONDS = 10.0
+"""Of one test run that an agent asks for. Edits that hang are common, a group of attempts waits for the slowest, and
+the tests of a task take under 3 s; grading keeps the task's own limit."""
 
 TestRunner = Callable[[list[str] | None], TestReport]
 """Runs the tests with these ids (None: the whole suite) against the workspace as it is now."""
@@ -21,12 +25,16 @@ class TestCache:
     """Test reports by the state they belong to, shared by the attempts at one or many tasks. Thread-safe.
 
     Two attempts that ask for the same state at the same time share one run. Failures of the machinery are not kept.
+    A run that the clock stopped is kept only if it happens again: once may be the load of the machine, and an honest
+    edit must not fail for good by it; but edits that hang do come again and again in a group, and trying each of them
+    every time would cost the whole limit.
     """
 
     __test__ = False
 
     def __init__(self) -> None:
         self._reports: dict[str, TestReport] = {}
+        self._stopped: set[str] = set()  # keys whose run the clock stopped once
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self.hits = self.misses = 0
@@ -39,8 +47,11 @@ class TestCache:
             held = self._reports.get(key)
             if held is None:
                 held = run()
-                self._reports[key] = held
                 self.misses += 1
+                if held.timed_out and key not in self._stopped:
+                    self._stopped.add(key)
+                else:
+                    self._reports[key] = held
             else:
                 self.hits += 1
             return held
@@ -83,6 +94,11 @@ class Environment:
         return report
 
 
+def agent_limits(spec: TestSpec) -> ExecLimits:
+    """What a test run asked for by an agent may use."""
+    return ExecLimits(wall_s=min(spec.timeout_s, AGENT_SECONDS))
+
+
 def task_environment(
     workspace: Workspace,
     task: Task,
@@ -93,7 +109,7 @@ def task_environment(
     cache: TestCache | None = None,
     warm: WarmTests | None = None,
 ) -> Environment:
-    """The environment of a task, whose tests run as its `TestSpec` says.
+    """The environment of a task, whose tests run as its `TestSpec` says, but for `AGENT_SECONDS` at most.
 
     Args:
         python: interpreter that has the package's test dependencies.
@@ -104,7 +120,7 @@ def task_environment(
     """
 
     def run(ids: list[str] | None) -> TestReport:
-        limits = ExecLimits(wall_s=task.test.timeout_s)
+        limits = agent_limits(task.test)
         if task.test.runner == "unittest":
             start = task.test.args[0] if task.test.args else "tests"
             if warm:

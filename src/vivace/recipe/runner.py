@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from vivace.core.errors import BadInput
-from vivace.core.files import write_json
+from vivace.core.errors import BadInput, VivaceError
+from vivace.core.files import sha256_file, write_json
 from vivace.core.memory import PeakMemory
 from vivace.core.run import Run, StageDir
 from vivace.recipe.config import Recipe, StageConfig
@@ -59,6 +60,10 @@ class StageKind:
 
     config: type[StageConfig]
     run: Callable[[Any, Context], Facts]
+    inputs: Callable[[Any], Sequence[str | Path]] = lambda config: ()
+    """What its config names to read: files, checkpoint folders, and earlier stages, of which it takes the model."""
+    writes: Callable[[Any], Sequence[str | Path]] = lambda config: ()
+    """What its config names to write outside the run; what an earlier stage read there counts as unchanged."""
 
 
 def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], console: Console) -> dict[str, Any]:
@@ -68,12 +73,15 @@ def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], con
     for number, (name, config) in enumerate(recipe.stages.items(), 1):
         stage = run.stage(name)
         title = f"[bold]{name}[/] ({number} of {len(recipe.stages)})"
+        context = Context(recipe, run, stage, console, shared)
+        kind = _kind(config, kinds)
         if stage.done is not None:
+            written = {str(path) for each in recipe.stages.values() for path in _kind(each, kinds).writes(each)}
+            stage.check_inputs(_digests([name for name in kind.inputs(config) if str(name) not in written], context))
             console.print(f"{title}: done before, {stage.done['seconds']:.0f} s")
             continue
         console.print(title)
-        context = Context(recipe, run, stage, console, shared)
-        facts = _run_stage(kinds[_kind(config, kinds)], config, context)
+        facts = _run_stage(kind, config, context)
         console.print(f"  [dim]{stage.done['seconds'] if stage.done else 0:.0f} s, "
                       f"{facts['peak_rss_mb']:,.0f} MB at most{_short(facts)}[/]")
         write_summary(run)
@@ -81,17 +89,27 @@ def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], con
 
 
 def _run_stage(kind: StageKind, config: StageConfig, context: Context) -> Facts:
+    context.stage.begin(_digests(kind.inputs(config), context))
+    memory = PeakMemory()
     try:
-        with PeakMemory() as memory:
+        with memory:
             facts = kind.run(config, context)
     except BaseException:
-        context.stage.interrupted()
+        with suppress(VivaceError, OSError):  # a full disk, say: the error that ended the stage is the one to tell
+            context.stage.interrupted(peak_rss_mb=memory.peak_mb)
         raise
     return context.stage.finish(peak_rss_mb=memory.peak_mb, finished=round(time.time()), **facts)
 
 
-def _kind(config: StageConfig, kinds: dict[str, StageKind]) -> str:
-    return next(name for name, kind in kinds.items() if kind.config is type(config))
+def _kind(config: StageConfig, kinds: Mapping[str, StageKind]) -> StageKind:
+    return next(kind for kind in kinds.values() if kind.config is type(config))
+
+
+def _digests(inputs: Sequence[str | Path], context: Context) -> dict[str, str]:
+    """Digests by the names that the recipe uses; a checkpoint is known by its manifest, which covers its files."""
+    paths = {str(name): context.model(str(name)) for name in inputs}
+    files = {name: path / "manifest.json" if path.is_dir() else path for name, path in paths.items()}
+    return {name: sha256_file(path) if path.is_file() else "absent" for name, path in files.items()}
 
 
 def _short(facts: Facts) -> str:
@@ -111,6 +129,6 @@ def write_summary(run: Run) -> dict[str, Any]:
             continue
         results = done.pop("results", {})
         summary.update({key: results[key] for key in ("eval", "paired", "baseline") if key in results})
-        stages.append({key: value for key, value in done.items() if key != "outputs"})
+        stages.append({key: value for key, value in done.items() if key not in ("inputs", "outputs")})
     write_json(run.directory / "summary.json", summary)
     return summary

@@ -66,7 +66,6 @@ class RLConfig(_Table):
     """Attempts made first; a task whose probe all passes or all fails gets no more. 0: the group at once."""
     workers: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    max_turn_tokens: int = Field(default=160, ge=1)
     efforts: list[Effort] = Field(default_factory=list)
     """Reasoning efforts to train: each group draws one. Empty: prompts carry no effort."""
 

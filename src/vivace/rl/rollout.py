@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vivace.core.progress import Progress
+from vivace.core.crew import Crew
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Effort, Task
 from vivace.rl.advantage import advantages, informative
@@ -51,43 +51,39 @@ class Scored:
 
 
 def collect(
-    tasks: Sequence[Task], clients: Clients, play: Play, config: RLConfig, step: int, bar: Progress
+    tasks: Sequence[Task], clients: Clients, play: Play, config: RLConfig, step: int,
+    attempted: Callable[[int], object],
 ) -> list[Scored]:
     """All attempts of one step. Seeds depend on (run seed, step, task, sample) only, never on timing.
 
-    `bar` counts attempts, those that a unanimous probe saves included.
+    `attempted` is told how many attempts are over, those that a unanimous probe saves included.
     """
     rng = random.Random(f"{config.seed}/{step}/efforts")
     groups = [Group(task, rng.choice(config.efforts) if config.efforts else None) for task in tasks]
     owner: dict[Future[Attempt], Group] = {}
-    pool = ThreadPoolExecutor(config.workers, thread_name_prefix="rollout")
 
     def submit(group: Group, first: int, last: int) -> None:
         client = clients(group.effort)
         for sample in range(first, last):
             seed = attempt_seed(config.seed, step, group.task.id, sample)
-            owner[pool.submit(play, group.task, client, seed=seed, sample=sample)] = group
+            owner[crew.submit(play, group.task, client, seed=seed, sample=sample)] = group
             group.pending += 1
 
-    try:
+    with Crew[Attempt](config.workers, "rollout") as crew:
         for group in groups:
             submit(group, 0, config.probe or config.group)
-        while owner:
-            done, _ = wait(owner, return_when=FIRST_COMPLETED)
-            for future in done:
-                group = owner.pop(future)
-                group.attempts.append(future.result())
-                group.pending -= 1
-                bar.advance()
-                made = len(group.attempts)
-                if group.pending or made == config.group:
-                    continue
-                if group.mixed():
-                    submit(group, made, config.group)
-                else:
-                    bar.advance(config.group - made)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        for future in crew.finished():
+            group = owner.pop(future)
+            group.attempts.append(future.result())
+            group.pending -= 1
+            attempted(1)
+            made = len(group.attempts)
+            if group.pending or made == config.group:
+                continue
+            if group.mixed():
+                submit(group, made, config.group)
+            else:
+                attempted(config.group - made)
     return [score(group, config) for group in groups]
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from vivace.core.errors import BadInput
+from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import append_jsonl
 from vivace.core.progress import Progress
 from vivace.core.types import Task
 from vivace.model.decoder import Decoder
 from vivace.rl.config import RLConfig
 from vivace.rl.curriculum import Curriculum
+from vivace.rl.meter import Meter, used
 from vivace.rl.rollout import Clients, Play, Scored, collect
 from vivace.rl.update import make_optimizer, update
+from vivace.tasks.attempt import require_verdict
 from vivace.train.state import latest_state, load_state, save_state
 from vivace.train.workers import Workers, open_workers
 
@@ -60,6 +62,7 @@ def train_rl(
 
     Raises:
         BadInput: no tasks, or a state that belongs to another model or configuration.
+        InfraError: not one attempt of a step has a verdict. What came before it is saved: a rerun tries it again.
     """
     if not tasks:
         raise BadInput("RL has no tasks to train on; make some with the tasks stage, or relax its filters")
@@ -85,25 +88,30 @@ class _Trainer:
 
     def loop(self, workers: Workers) -> RLResult:
         config = self.config
-        with Progress("rollouts", (config.steps - self.step) * config.prompts * config.group) as bar:
+        with Progress("rl", 100.0, done=100 * used(config, self.step, self.elapsed)) as bar:
+            meter = Meter(bar, config, self.rollouts)
             while self.step < config.steps and (config.max_seconds is None or self.elapsed < config.max_seconds):
                 started = time.monotonic()
                 try:
-                    scored = self.roll_out(bar)
-                except KeyboardInterrupt:
+                    scored = self.roll_out(meter)
+                except (KeyboardInterrupt, InfraError):
                     self.save()
                     raise
                 row = self.train(scored, workers, started)
-                bar.advance(0, f"step {self.step} pass {row['pass_rate']:.0%} {row['tokens_mean']:.0f} tokens")
+                meter.end(self.step, self.elapsed, self.rollouts,
+                          f", pass {row['pass_rate']:.0%}, {row['tokens_mean']:.0f} tokens")
                 if self.step % config.save_every == 0:
                     self.save()
         self.save()
         means = [fmean(row[key] for row in self.recent) if self.recent else 0.0 for key in ("pass_rate", "reward")]
         return RLResult(self.step, self.rollouts, round(self.elapsed, 2), *means)
 
-    def roll_out(self, bar: Progress) -> list[Scored]:
+    def roll_out(self, meter: Meter) -> list[Scored]:
+        meter.begin(self.step, self.elapsed)
         drawn = [self.tasks[task_id] for task_id in self.curriculum.draw(self.step, self.config.prompts)]
-        return collect(drawn, self.clients, self.play, self.config, self.step, bar)
+        scored = collect(drawn, self.clients, self.play, self.config, self.step, meter.attempted)
+        require_verdict([attempt for one in scored for attempt in one.group.attempts], f"RL step {self.step + 1}")
+        return scored
 
     def train(self, scored: list[Scored], workers: Workers, started: float) -> dict[str, Any]:
         """Learn from one step's rollouts; counts and the ledger move only after the update."""

@@ -19,7 +19,7 @@ from vivace.core.errors import SandboxError
 from vivace.sandbox import host
 from vivace.sandbox.limits import OPEN_FILES, ExecResult, Guarantees, Job
 from vivace.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, build_filter
-from vivace.sandbox.supervise import Ended, Launch, memory_file, supervise
+from vivace.sandbox.supervise import Ended, Launch, machinery, memory_file, supervise
 
 MOUNT = "/workspace"
 _TMP_MB, _SHM_MB = 128, 64
@@ -64,6 +64,7 @@ class Bubblewrap:
         """Guarantees found held when this backend was opened."""
         return self.guarantees
 
+    @machinery("bubblewrap failed")
     def run(self, job: Job) -> ExecResult:
         """See `Sandbox.run`."""
         status_read, status_write = os.pipe()

@@ -24,7 +24,7 @@ from vivace.core.errors import SandboxError
 from vivace.sandbox import host, landlock_launcher
 from vivace.sandbox.limits import OPEN_FILES, ExecResult, Guarantees, Job
 from vivace.sandbox.seccomp import build_filter
-from vivace.sandbox.supervise import Launch, memory_file, supervise
+from vivace.sandbox.supervise import Launch, machinery, memory_file, supervise
 
 _OLDEST = 6  # the first version of Landlock that keeps signals in
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
@@ -57,6 +57,7 @@ class Landlock:
         """Guarantees found held when this backend was opened."""
         return self.guarantees
 
+    @machinery("landlock failed")
     def run(self, job: Job) -> ExecResult:
         """See `Sandbox.run`."""
         scratch = Path(tempfile.mkdtemp(prefix="tmp-", dir=job.root.parent))

@@ -7,8 +7,8 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,18 @@ _GRACE = 2.0  # seconds for a killed tree to vanish
 _EXTRA_ENTRIES = 50_000  # files a command may add to its workspace
 _FLOOD = 16  # times the kept output that may be written in all before the writer is stopped
 _MOST_CHANNEL = 64 << 20
+
+
+@contextmanager
+def machinery(what: str) -> Iterator[None]:
+    """Whatever the machine refuses us in here (descriptors, processes, an answer in time) comes out as a SandboxError.
+
+    Callers tell from it that nothing was learnt about the command. A TimeoutError is an OSError too.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise SandboxError(f"{what}: {str(error) or type(error).__name__}; try again on a quieter machine") from error
 
 
 @dataclass
@@ -118,47 +130,78 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+@machinery("the sandbox could not be looked after")
 def supervise(launch: Launch) -> Ended:
     """Start the launcher, wait for its end or its limits, and return what happened.
 
     Raises:
-        SandboxError: the launcher could not be started.
+        SandboxError: the launcher could not be started, or the machine had no room to look after it.
     """
-    read_end, write_end = os.pipe()
-    stdin = memory_file(launch.stdin) if launch.stdin is not None else subprocess.DEVNULL
-    start = time.monotonic()
-    try:
-        process = subprocess.Popen(
-            launch.command,
-            stdin=stdin,
-            stdout=write_end,
-            stderr=write_end,
-            pass_fds=tuple(launch.pass_fds),
-            cwd="/",
-            env={},  # a launcher's own environment can be read from inside through /proc/1/environ
-            start_new_session=True,
-        )
-    except OSError as error:
-        for fd in (read_end, launch.status, launch.channel):
+    with ExitStack() as ours:
+        for fd in (launch.status, launch.channel):
             if fd is not None:
-                os.close(fd)
-        raise SandboxError(f"cannot start {launch.command[0]}: {error.strerror}; reinstall it") from error
-    finally:
-        for fd in (write_end, *launch.pass_fds, *([stdin] if stdin >= 0 else [])):
-            os.close(fd)
-    return _Supervisor(launch, process, read_end, start).run()
+                ours.callback(os.close, fd)
+        start = time.monotonic()
+        process, output = _start(launch, ours)
+        try:
+            supervisor = _Supervisor(launch, process, output, start, ours)
+        except BaseException:
+            _abandon(launch, process)
+            raise
+        return supervisor.run()
+
+
+def _start(launch: Launch, ours: ExitStack) -> tuple[subprocess.Popen[bytes], int]:
+    """The launcher and the read end of its output, which `ours` closes."""
+    with ExitStack() as theirs:
+        for fd in launch.pass_fds:
+            theirs.callback(os.close, fd)
+        output, write_end = os.pipe()
+        ours.callback(os.close, output)
+        theirs.callback(os.close, write_end)
+        stdin = subprocess.DEVNULL
+        if launch.stdin is not None:
+            stdin = memory_file(launch.stdin)
+            theirs.callback(os.close, stdin)
+        try:
+            process = subprocess.Popen(
+                launch.command,
+                stdin=stdin,
+                stdout=write_end,
+                stderr=write_end,
+                pass_fds=tuple(launch.pass_fds),
+                cwd="/",
+                env={},  # a launcher's own environment can be read from inside through /proc/1/environ
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SandboxError(f"cannot start {launch.command[0]}: {error.strerror}; reinstall it") from error
+        return process, output
+
+
+def _abandon(launch: Launch, process: subprocess.Popen[bytes]) -> None:
+    """End a launcher that cannot be watched."""
+    launch.stop(process, b"")
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class _Supervisor:
-    def __init__(self, launch: Launch, process: subprocess.Popen[bytes], output: int, start: float) -> None:
+    def __init__(
+        self, launch: Launch, process: subprocess.Popen[bytes], output: int, start: float, ours: ExitStack
+    ) -> None:
         self.launch, self.process, self.start = launch, process, start
         self.output = KeptOutput(launch.limits.output_bytes)
         self.status, self.channel = bytearray(), bytearray()
         self.killed: str | None = None
         self.cancelled = False
-        self.exit_fd = os.pidfd_open(process.pid)
         self.output_fd = output
-        self.selector = selectors.DefaultSelector()
+        self.exit_fd = os.pidfd_open(process.pid)
+        ours.callback(os.close, self.exit_fd)
+        self.selector = ours.enter_context(selectors.DefaultSelector())
         for fd in (output, launch.status, launch.channel, launch.cancel):
             if fd is not None:
                 os.set_blocking(fd, False)
@@ -171,8 +214,6 @@ class _Supervisor:
         except BaseException:
             self._stop("interrupt")
             raise
-        finally:
-            self._close()
         duration = time.monotonic() - self.start
         text, truncated = self.output.text()
         code = self.process.returncode
@@ -254,10 +295,3 @@ class _Supervisor:
                     os.kill(pid, signal.SIGKILL)
             self.process.wait()
         self._drain()
-
-    def _close(self) -> None:
-        self.selector.close()
-        for fd in (self.exit_fd, self.output_fd, self.launch.status, self.launch.channel):
-            if fd is not None:
-                with suppress(OSError):
-                    os.close(fd)

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from vivace.core.errors import SandboxError
 from vivace.sandbox.limits import ExecLimits, ExecResult
-from vivace.sandbox.supervise import KeptOutput
+from vivace.sandbox.supervise import KeptOutput, machinery
 from vivace.sandbox.testrun import (
     DRIVER_ENV,
     Plan,
@@ -111,6 +111,7 @@ class WarmTests:
     ) -> None:
         self.close()
 
+    @machinery("the test server failed")
     def _run(self, workspace: Workspace, plan: Plan, limits: ExecLimits | None) -> TestReport:
         changes = workspace.tree_changes()
         if plan.canary:

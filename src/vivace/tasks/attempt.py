@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -10,14 +10,12 @@ from typing import Self
 from vivace.core.errors import InfraError
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Sampling, Task, Trajectory
-from vivace.harness.environment import Environment, TestCache, TestRunner
+from vivace.harness.environment import Environment, TestCache
 from vivace.harness.loop import Limits, run
-from vivace.sandbox import Sandbox, WarmTests, Workspace
-from vivace.tasks.grade import GradeCache, grade_trajectory, run_warm
+from vivace.sandbox import Sandbox, WarmTests
+from vivace.tasks.grade import GradeCache, grade_trajectory
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import open_task
-
-AGENT_SECONDS = 10.0  # of one test run asked for by an agent: edits that hang are common, and its tests take under 3 s
 
 
 class Player:
@@ -38,14 +36,17 @@ class Player:
         self._warm = {env: self._pool(layer, slots) for env, layer in self.layers.items()}
 
     def __call__(self, task: Task, client: Client, *, seed: int, sample: int = 0) -> Attempt:
-        """Failures of the machinery come back as `infra`, not as exceptions."""
+        """Play and grade. Failures of the machinery come back as `infra`, not as exceptions."""
+        return self.graded(task, lambda: self.play(task, client, seed), model=client.name, sample=sample)
+
+    def graded(self, task: Task, play: Callable[[], Trajectory], *, model: str, sample: int) -> Attempt:
+        """What `play` does, with its verdict: of a client or of a search, `infra` means the same."""
         try:
-            trajectory = self.play(task, client, seed)
+            trajectory = play()
         except InfraError as error:
             trajectory = Trajectory(task_id=task.id, stop_reason="infra", error=str(error))
-        verdict = self.judge(task, trajectory)
-        return Attempt(task_id=task.id, repo=task.repo, sample=sample, model=client.name, trajectory=trajectory,
-                       grade=verdict)
+        return Attempt(task_id=task.id, repo=task.repo, sample=sample, model=model, trajectory=trajectory,
+                       grade=self.judge(task, trajectory))
 
     def play(self, task: Task, client: Client, seed: int) -> Trajectory:
         """The attempt without its verdict."""
@@ -56,9 +57,9 @@ class Player:
     @contextmanager
     def environment(self, task: Task) -> Iterator[Environment]:
         """A fresh environment whose tests run warm; its workspace is destroyed at the end."""
-        environment = open_task(task, self.layers[task.env], self.sandbox, cache=self.tests)
-        with environment.workspace as workspace:
-            environment.run_tests = self._runner(task, workspace)
+        layer = self.layers[task.env]
+        environment = open_task(task, layer, self.sandbox, cache=self.tests, warm=self._warm[task.env])
+        with environment.workspace:
             yield environment
 
     def judge(self, task: Task, trajectory: Trajectory) -> Grade:
@@ -78,7 +79,11 @@ class Player:
     def _pool(self, layer: Layer, slots: int) -> WarmTests:
         return WarmTests(lambda: layer.workspace(self.sandbox), layer.python, slots=slots)
 
-    def _runner(self, task: Task, workspace: Workspace) -> TestRunner:
-        pool = self._warm[task.env]
-        return lambda ids: run_warm(pool, task.test, workspace, ids or (), canary=False)
 
+def require_verdict(attempts: Sequence[Attempt], what: str) -> None:
+    """InfraError when all of many attempts ended in `infra`: a machine that plays nothing has not finished `what`."""
+    if attempts and all(attempt.grade.status == "infra" for attempt in attempts):
+        last = attempts[-1]
+        why = last.trajectory.error or last.grade.detail or "no reason was given"
+        raise InfraError(f"{what}: none of {len(attempts)} attempts has a verdict (the last: {why}); "
+                         "mend that and run it again")

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vivace.core.types import Task
+from vivace.core.types import Attempt, Task, Trajectory
 from vivace.sandbox.testrun import TestReport
 from vivace.tasks.attempt import Player
 from vivace.tasks.mutate import Function, apply, functions, sites
 from vivace.tasks.statements import suspects
+
+BASELINE = "brute-force"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class Search:
     patch: str
     runs: int
     seconds: float
+
+
+def attempt(task: Task, player: Player, budget: int, seed: int, sample: int = 0) -> Attempt:
+    """The search played and graded as a model is: `infra` where the machinery failed, not an exception."""
+
+    def play() -> Trajectory:
+        found = brute_force(task, player, budget, seed)
+        return Trajectory(task_id=task.id, patch=found.patch, test_runs=found.runs, seconds=found.seconds)
+
+    return player.graded(task, play, model=BASELINE, sample=sample)
 
 
 def brute_force(task: Task, player: Player, budget: int, seed: int) -> Search:

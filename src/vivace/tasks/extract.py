@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import py_compile
 import shutil
@@ -85,8 +84,3 @@ def precompile(root: Path, folders: Sequence[str]) -> None:
             with suppress(py_compile.PyCompileError, SyntaxError, ValueError):  # files kept broken on purpose
                 py_compile.compile(
                     str(source), doraise=True, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
-
-
-def bytecode_of(rel: str) -> str:
-    """Where the bytecode of a source file lies, relative to the same root."""
-    return importlib.util.cache_from_source(rel)

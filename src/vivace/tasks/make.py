@@ -24,7 +24,7 @@ from vivace.tasks.candidates import Candidate, Grounds, test_file
 from vivace.tasks.cover import Survey, deselection
 from vivace.tasks.grade import run_warm
 from vivace.tasks.layers import Layer
-from vivace.tasks.statements import complex_statement, leaks, simple_statement
+from vivace.tasks.statements import complex_statement, leaks, names_machine, simple_statement
 from vivace.tasks.verify import rejection
 from vivace.tasks.workspaces import open_workspace
 
@@ -200,6 +200,9 @@ class Maker:
         shown = [(self.layer.root / path).read_text() for path in tests if (self.layer.root / path).is_file()]
         if leaks(text, lines, "\n".join([*(bug.buggy for bug in bugs), *shown])):
             self.tally.rejected["statement leaks the fix"] += 1
+            return None
+        if names_machine(text):
+            self.tally.rejected["statement holds a path of the machine"] += 1
             return None
         return self._task(stage, bugs, text, f2p, p2p)
 

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ from vivace.core.progress import Progress
 
 HELD_OUT = frozenset({"tabulate", "cachetools", "tomlkit", "lark", "markdown"})
 """Evaluation packages: never a source of training tasks, whatever a manifest says."""
+
+DOWNLOADER = Path(__file__).with_name("pip_sdists.py")
 
 
 class PackageSource(BaseModel):
@@ -120,21 +123,37 @@ def fetch_sdists(packages: Sequence[PackageSource]) -> dict[str, Path]:
 
 def _download(packages: Sequence[PackageSource], scratch: Path, paths: dict[str, Path], bar: Progress) -> None:
     wanted = [{**p.model_dump(include={"name", "version", "sha256"}), "path": str(scratch / p.name)} for p in packages]
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(Path(__file__).with_name("pip_sdists.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )
-    output, errors = process.communicate(json.dumps(wanted))
-    problems = {row["name"]: row["problem"] for row in map(json.loads, output.splitlines())}
-    for package in packages:
-        problem = problems.get(package.name, errors.strip().rsplit("\n", 1)[-1][:160] or "pip stopped")
-        if problem:
-            raise BadInput(_explain(package, problem, errors))
-        if sha256_file(scratch / package.name) != package.sha256:
-            raise BadInput(f"{package.name} {package.version} does not match its pinned sha256; "
-                           "do not use it: check the package index, or pin the new file in the manifest")
-        (scratch / package.name).replace(paths[package.name])
-        bar.advance(1, package.name)
+    log = scratch / "pip.log"
+    with closing(_ask_pip(json.dumps(wanted), log)) as problems:
+        for package in packages:  # in this order they come in
+            problem = next(problems, None)
+            if problem != "":
+                errors = log.read_text(errors="replace")
+                last = errors.strip().rsplit("\n", 1)[-1][:160] or "pip stopped"
+                raise BadInput(_explain(package, last if problem is None else problem, errors))
+            if sha256_file(scratch / package.name) != package.sha256:
+                raise BadInput(f"{package.name} {package.version} does not match its pinned sha256; "
+                               "do not use it: check the package index, or pin the new file in the manifest")
+            (scratch / package.name).replace(paths[package.name])
+            bar.advance(1, package.name)
+
+
+def _ask_pip(wanted: str, log: Path) -> Generator[str, None, None]:
+    """A problem, or "", for one package after the other, as soon as it is there; ends early if pip does."""
+    with log.open("w") as errors:
+        process = subprocess.Popen([sys.executable, "-W", "ignore", str(DOWNLOADER)], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with suppress(BrokenPipeError), process.stdin:  # it died at once: its log says why
+            process.stdin.write(wanted)
+        for line in process.stdout:
+            yield str(json.loads(line)["problem"])
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
 
 
 def _explain(package: PackageSource, problem: str, errors: str) -> str:

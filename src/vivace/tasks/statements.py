@@ -25,6 +25,8 @@ COMPLEX = (
     "These broke at once:\n{failures}\nPlease check {places} and repair what is wrong.",
     "After a merge {places} look suspicious.\n{failures}\nMake the tests pass again.",
 )
+# A path from the root, unless it goes on from something (a/b, ../a, https://a, ~/a) or is that of the workspace.
+_MACHINE_PATH = re.compile(r"(?:\bfile://|(?<![\w.:/~)\]}*-]))/(?!workspace\b)[A-Za-z_.][\w.+-]*/")
 _PLACE = re.compile(r"`([A-Za-z_]\w*)` in ([\w./-]+\.py)")
 
 
@@ -58,6 +60,11 @@ def complex_statement(places: Sequence[Suspect], failures: Sequence[tuple[str, s
 def leaks(statement: str, gold_lines: Sequence[str], buggy_tree: str) -> bool:
     """Whether the statement holds a piece of the fix that stands nowhere in the buggy file: a fixed line, or a word."""
     return any(piece in statement for line in gold_lines for piece in _pieces(line) if piece not in buggy_tree)
+
+
+def names_machine(statement: str) -> bool:
+    """Whether a statement holds an absolute path outside the workspace: where it was made is nobody else's business."""
+    return _MACHINE_PATH.search(statement) is not None
 
 
 def _pieces(line: str) -> list[str]:

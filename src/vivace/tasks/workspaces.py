@@ -5,12 +5,14 @@ from __future__ import annotations
 from vivace.core.errors import BadInput
 from vivace.core.types import Task
 from vivace.harness.environment import Environment, TestCache, task_environment
-from vivace.sandbox import Sandbox, Workspace, apply_patch
+from vivace.sandbox import Sandbox, WarmTests, Workspace, apply_patch
 from vivace.sandbox.patch import patched_paths
 from vivace.tasks.layers import Layer
 
 
-def open_task(task: Task, layer: Layer, sandbox: Sandbox, *, cache: TestCache | None = None) -> Environment:
+def open_task(
+    task: Task, layer: Layer, sandbox: Sandbox, *, cache: TestCache | None = None, warm: WarmTests | None = None
+) -> Environment:
     """A fresh environment for one attempt; the caller closes `environment.workspace`.
 
     The bug is part of the base, so `workspace.diff()` shows only what the agent did. There is no history, no bytecode
@@ -21,7 +23,7 @@ def open_task(task: Task, layer: Layer, sandbox: Sandbox, *, cache: TestCache | 
         BadInput: the task is of another layer, or its bug does not fit.
     """
     workspace = open_workspace(layer, sandbox, buggy_files(task, layer))
-    return task_environment(workspace, task, layer.python, cache=cache)
+    return task_environment(workspace, task, layer.python, cache=cache, warm=warm)
 
 
 def open_workspace(layer: Layer, sandbox: Sandbox, files: dict[str, str | None]) -> Workspace:

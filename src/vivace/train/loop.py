@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vivace.core.errors import BadInput, InfraError
+from vivace.core.interrupt import Interrupt
 from vivace.core.progress import Progress
 from vivace.model.decoder import Decoder
 from vivace.train.balance import load_metrics, update_router_bias
@@ -48,31 +46,6 @@ class _Cursor:
     losses: list[float] = field(default_factory=list)
 
 
-class _Interrupt:
-    """Turns SIGINT and SIGTERM into a flag that is read between steps; a second signal acts at once."""
-
-    def __init__(self) -> None:
-        self.received = False
-
-    def _handle(self, number: int, frame: object) -> None:
-        if self.received:
-            raise KeyboardInterrupt
-        self.received = True
-
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        previous = [signal.signal(number, self._handle) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, previous, strict=True):
-                signal.signal(number, handler)
-
-
 def train(
     model: Decoder, source: Source, config: TrainConfig, run_dir: Path, log: Log, *, evaluate: Evaluate | None = None,
     description: str = "train",
@@ -85,7 +58,7 @@ def train(
     """
     trainer = _Trainer(model, source, config, Path(run_dir) / "state", log, evaluate)
     trainer.resume()
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     with open_workers(config.workers, trainer.device) as workers, interrupt.installed():
         return trainer.loop(workers, interrupt, description)
 
@@ -105,11 +78,11 @@ class _Trainer:
         )
         self.cursor = _Cursor()
 
-    def loop(self, workers: Workers, interrupt: _Interrupt, description: str) -> TrainResult:
+    def loop(self, workers: Workers, interrupt: Interrupt, description: str) -> TrainResult:
         cursor, config = self.cursor, self.config
         last_save = time.monotonic()
-        with Progress(description, 100.0) as bar:
-            shown = 0.0
+        shown = 100 * progress_fraction(config, cursor.step, cursor.tokens, cursor.elapsed)
+        with Progress(description, 100.0, done=shown) as bar:
             while (fraction := progress_fraction(config, cursor.step, cursor.tokens, cursor.elapsed)) < 1.0:
                 row = self.step(workers, fraction)
                 now = 100 * progress_fraction(config, cursor.step, cursor.tokens, cursor.elapsed)
@@ -125,6 +98,8 @@ class _Trainer:
                     raise KeyboardInterrupt
         self.run_evaluation()
         self.save()
+        if interrupt.received:  # after the last step: whoever called must not go on to what comes next
+            raise KeyboardInterrupt
         recent = cursor.losses[-20:]
         return TrainResult(cursor.step, cursor.tokens, cursor.elapsed, sum(recent) / max(1, len(recent)))
 

@@ -137,7 +137,8 @@ class OpenAIClient:
         if status in (400, 413, 422) and _OVERFLOW.search(response.text):
             raise ContextOverflow(f"{self.model}: the conversation is longer than its context ({detail})")
         if status in (401, 403):
-            raise ModelError(f"{self.url} refused the key ({status}); give a valid one with --api-key")
+            mend = "put a valid one in VIVACE_API_KEY or OPENAI_API_KEY"
+            raise ModelError(f"{self.url} refused the key ({status}); {mend}")
         if status == 404 or (status == 400 and "model" in detail.lower()):
             raise ModelError(self._unknown_model(detail))
         raise ModelError(f"{self.url} refused the request ({status}): {detail}")

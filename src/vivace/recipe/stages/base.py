@@ -7,14 +7,15 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vivace.core.files import atomic_write_bytes, read_jsonl
 from vivace.core.progress import Progress
 from vivace.data.config import CorpusConfig
+from vivace.data.copying import copy_documents
 from vivace.data.corpus import build_corpus, read_documents
 from vivace.data.documents import Document
 from vivace.data.repair import RepairConfig, repair_documents
@@ -24,15 +25,18 @@ from vivace.model.decoder import Decoder
 from vivace.model.presets import preset
 from vivace.recipe.basecard import base_card
 from vivace.recipe.config import StageConfig
+from vivace.recipe.lineage import FILE_NAME as LINEAGE_FILE
+from vivace.recipe.lineage import extend, read_lineage
 from vivace.recipe.runner import Context, Facts
 from vivace.text.chat import Renderer
 from vivace.text.tokenizer import FILE_NAME as TOKENIZER_FILE
-from vivace.text.tokenizer import Tokenizer
+from vivace.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from vivace.train.batches import DocumentSource, Row, Source, StreamSource
 from vivace.train.config import TrainConfig
 from vivace.train.loop import mean_loss, train
 from vivace.train.mix import MixedSource
 
+COPY_DRILLS = 16_384  # some three million tokens; beyond that they come again
 NATS_PER_BIT = 0.6931471805599453
 
 
@@ -58,10 +62,18 @@ class MidtrainStage(StageConfig):
     seq_len: int = 1024
     batch_tokens: int = 8192
     repair_share: float = Field(0.75, ge=0, le=1)
+    copy_share: float = Field(0.0, ge=0, le=1, description="Copying drills; what is left is the token stream.")
     repair_tokens: int = Field(8_000_000, description="How much repair text to make at most.")
     max_document: int = 700
     repair: RepairConfig = RepairConfig()
     train: TrainConfig
+
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.repair_share + self.copy_share > 1:
+            raise ValueError("repair_share and copy_share add up to more than 1; lower one of them")
+        return self
 
 
 class ReleaseStage(StageConfig):
@@ -99,9 +111,15 @@ def midtrain(config: MidtrainStage, context: Context) -> Facts:
         documents = _repair_tokens(config, folder, context)
         source = DocumentSource(documents, 1, max_len=config.max_document, seed=context.seed)
         members.append((source, config.repair_share))
-    if config.repair_share < 1:
+    if config.copy_share > 0:
+        tokenizer = Tokenizer.load(folder)
+        ids = range(len(SPECIAL_TOKENS), tokenizer.vocab_size)
+        drills = list(copy_documents(COPY_DRILLS, ids, tokenizer.special["<|bos|>"], context.seed))
+        members.append((DocumentSource(drills, 1, max_len=config.max_document, seed=context.seed), config.copy_share))
+    left = 1 - config.repair_share - config.copy_share
+    if left > 1e-9:
         stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
-        members.append((stream, 1 - config.repair_share))
+        members.append((stream, left))
     plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
     return _train(model, MixedSource(members, config.batch_tokens), config.train, context,
                   lambda now: {**plain(now), **repairs(now)})
@@ -112,10 +130,21 @@ def release(config: ReleaseStage, context: Context) -> Facts:
     folder = context.of_stage("corpus")
     model, shape = load_checkpoint(context.model(config.init))
     measures = held_out_bits(model, folder)
-    card = base_card(context.run, shape, json.loads((folder / "meta.json").read_text()), measures)
-    target = context.path(config.to)
-    save_checkpoint(target, model, {TOKENIZER_FILE: folder / TOKENIZER_FILE, "README.md": card})
+    lineage = extend(read_lineage(_origin(config.init, context)), context.run, measures)
+    card = base_card(context.recipe.name, shape, json.loads((folder / "meta.json").read_text()), lineage)
+    save_checkpoint(context.path(config.to), model, {
+        TOKENIZER_FILE: folder / TOKENIZER_FILE, "README.md": card,
+        LINEAGE_FILE: lineage.model_dump_json(indent=1) + "\n"})  # fmt: skip
     return {"parameters": count_parameters(shape).total, "active": count_parameters(shape).active, **measures}
+
+
+def _origin(stage: str, context: Context) -> Path:
+    """The checkpoint from outside the run that a stage's model goes back to; some folder without one if none does."""
+    config = context.recipe.stages.get(stage)
+    if config is None:
+        return context.path(stage)
+    before = getattr(config, "init", None)
+    return _origin(before, context) if before else context.out
 
 
 def _train(
@@ -151,7 +180,7 @@ def held_back_repairs(config: MidtrainStage, folder: Path, most: int = 96) -> Ca
     return lambda model: {"repair_loss": round(mean_loss(model, held), 4)} if held else {}
 
 
-def held_out_bits(model: Decoder, folder: Path, window: int = 1024) -> Facts:
+def held_out_bits(model: Decoder, folder: Path, window: int = 1024) -> dict[str, float]:
     """Bits per byte over every document of the held-out packages, windows of `window` tokens without overlap."""
     ids = np.fromfile(folder / "val.bin", dtype=np.uint16).astype(np.int64)
     documents = list(read_jsonl(folder / "val.jsonl"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from vivace.core.types import Attempt, Grade, Task, Trajectory
+from vivace.core.types import Attempt, Task
 from vivace.engine.client import load_client
 from vivace.evals.compare import compare
 from vivace.evals.suite import run_suite
@@ -18,9 +18,8 @@ from vivace.model.checkpoint import verify_checkpoint
 from vivace.recipe.config import StageConfig
 from vivace.recipe.runner import Context, Facts
 from vivace.recipe.world import World, open_world
-from vivace.tasks.brute import brute_force
+from vivace.tasks import brute
 
-BASELINE = "brute-force"
 PROFILE = get_profile("nano")
 
 
@@ -71,13 +70,9 @@ def _baseline(config: EvalStage, context: Context, world: World) -> list[Attempt
     with world.player(config.limits) as player:
 
         def play(task: Task, seed: int, sample: int) -> Attempt:
-            found = brute_force(task, player, budget, seed)
-            trajectory = Trajectory(task_id=task.id, patch=found.patch, test_runs=found.runs, seconds=found.seconds)
-            verdict: Grade = player.judge(task, trajectory)
-            return Attempt(task_id=task.id, repo=task.repo, sample=sample, model=BASELINE, trajectory=trajectory,
-                           grade=verdict)
+            return brute.attempt(task, player, budget, seed, sample)
 
-        identity: dict[str, Any] = {"baseline": BASELINE, "budget": budget}
-        return run_suite(world.eval, play, context.out / BASELINE, identity=identity, workers=world.workers,
-                         seed=context.seed, description=BASELINE)
+        identity: dict[str, Any] = {"baseline": brute.BASELINE, "budget": budget}
+        return run_suite(world.eval, play, context.out / brute.BASELINE, identity=identity, workers=world.workers,
+                         seed=context.seed, description=brute.BASELINE)
 

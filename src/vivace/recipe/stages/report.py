@@ -6,9 +6,10 @@ import datetime
 import json
 from typing import Any
 
+from vivace.core.files import atomic_write_text
 from vivace.core.types import Attempt, Task
-from vivace.evals.card import CardFacts, DataSource, StageFacts, write_card
-from vivace.evals.report import Report, write_report
+from vivace.evals.card import CardFacts, DataSource, StageFacts, render_card
+from vivace.evals.report import Report, render_report
 from vivace.evals.suite import read_attempts
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint, verify_checkpoint
 from vivace.model.count import count_parameters
@@ -21,8 +22,6 @@ from vivace.text.tokenizer import Tokenizer
 LIMITATIONS = [
     "A nano model for one kind of task: one-line faults in short Python functions that are named to it; the table "
     "above says how often it succeeds. It does not converse, explain or write new code.",
-    "Trained and evaluated on injected faults; how it does on faults that people made has not been measured.",
-    "One seed. Intervals are over tasks, not over training runs.",
 ]
 
 
@@ -62,13 +61,13 @@ def report(config: ReportStage, context: Context) -> Facts:
         hashes=verify_checkpoint(folder), commands=[f"vivace run recipes/{context.recipe.name}.toml"],
         limitations=LIMITATIONS,
     )  # fmt: skip
-    write_card(context.run.directory / "MODEL_CARD.md", facts)
+    atomic_write_text(context.run.directory / "MODEL_CARD.md", render_card(facts))
     save_checkpoint(context.out / "model", model, {TOKENIZER_FILE: folder / TOKENIZER_FILE,
                                                    "README.md": context.run.directory / "MODEL_CARD.md"})
     tasks = {task.id: task for task in world.eval}
     page = Report(name=context.recipe.name, summary=summary, metrics=context.run.metrics(), stages=stages, tasks=tasks,
                   show=lambda number: tokenizer.show([number]))
-    write_report(context.run.directory / "report.html", page)
+    atomic_write_text(context.run.directory / "report.html", render_report(page))
     for name in ("MODEL_CARD.md", "report.html", "summary.json"):
         context.console.print(f"  {context.run.directory / name}")
     return {}
