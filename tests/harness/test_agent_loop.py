@@ -137,11 +137,23 @@ def test_stop_reasons(
 
 
 def test_test_runs_are_budgeted(env: Environment, renderer: Renderer) -> None:
-    answers = script(call("runTests"), call("runTests"), call("task_complete"))
+    edit = call("replace_string_in_file", filePath="new.py", oldString="", newString="x = 1\n")
+    answers = script(call("runTests"), edit, call("runTests"), call("task_complete"))
     trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(max_test_runs=1), profile="nano")
     assert trajectory.test_runs == 1
-    assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "budget", "ok"]
-    assert trajectory.messages[5].content == "ERROR: the budget of 1 test runs is used up"
+    assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "ok", "budget", "ok"]
+    assert trajectory.messages[7].content == "ERROR: the budget of 1 test runs is used up"
+
+
+@pytest.mark.parametrize("profile", ["nano", "copilot"])
+def test_tests_of_unchanged_files_cost_nothing(env: Environment, renderer: Renderer, profile: str) -> None:
+    answers = script(call("runTests"), call("runTests"), call("task_complete"))
+    trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(max_test_runs=1), profile=profile)
+    assert trajectory.test_runs == 1
+    assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "tests_failed", "ok"]
+    first, again = (m.content for m in trajectory.messages if m.role == "tool" and m.name == "runTests")
+    assert again.startswith(first)
+    assert (again == first) == (profile == "nano")
 
 
 class Broken(ScriptedClient):

@@ -49,7 +49,7 @@ eval = "tasks/eval.jsonl"
 [sft]
 kind = "finetune"
 init = "base"
-mix = [{ style = "recover", count = 2 }]
+mix = [{ style = "direct", count = 2 }]
 context_weight = 0.1
 train = { max_steps = 2, warmup_steps = 0, workers = 1 }
 """

@@ -96,7 +96,7 @@ def test_micro_batches_and_threads_do_not_change_the_loss(tiny: Tiny, shards: Pa
     cut = run(tiny(), shards, tmp_path / "b", settings(max_steps=6, micro_tokens=32))
     threads = run(tiny(), shards, tmp_path / "c", settings(max_steps=6, micro_tokens=32, workers=3))
     assert cut == pytest.approx(whole, abs=1e-4)
-    assert threads == cut
+    assert threads == pytest.approx(cut, abs=1e-5)  # products of several threads round otherwise
 
 
 def test_time_budget_decays_and_survives_resume(tiny: Tiny, shards: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def repair_documents(
     """
     for document in documents:
         rng = random.Random(f"{config.seed}:{document.package}:{document.path}")
-        sited = _sited(document, config)
+        sited = sited_functions(document, config)
         for name in sited:
             for _ in range(config.per_function):
                 steps = episode(_fault(document, name, sited, config, rng), rng)
@@ -75,7 +75,7 @@ def _weighed(steps: Sequence[Step], renderer: Renderer, config: RepairConfig) ->
     return ids, weights
 
 
-def _sited(document: Document, config: RepairConfig) -> Sited:
+def sited_functions(document: Document, config: RepairConfig) -> Sited:
     """Functions of a workable length whose name is defined once."""
     try:
         found, tree = sites(document.text), ast.parse(document.text)

@@ -55,8 +55,12 @@ class Renderer:
         for call in message.tool_calls:
             ids += [self._call, *self.tokenizer.encode(call.name)]
             for key, value in call.arguments.items():
-                ids += [self._arg, *self.tokenizer.encode(key), self._value, *self.tokenizer.encode(raw(value))]
+                ids += self.argument(key, raw(value))
         return [*ids, self.end]
+
+    def argument(self, key: str, value: str) -> list[int]:
+        """The ids of one argument of a call."""
+        return [self._arg, *self.tokenizer.encode(key), self._value, *self.tokenizer.encode(value)]
 
     def render(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
         """A whole conversation: (ids, mask), both of the same length."""

@@ -52,9 +52,10 @@ def train(
 ) -> TrainResult:
     """Train `model` in place until the first budget is used up.
 
-    `run_dir`/state holds the resume files: when one is there, the run continues from it, bit for bit (with the same
-    number of workers or another). `log` gets a row per step. `evaluate` runs every `eval_steps` and at the end, and
-    its row is logged too. SIGINT or SIGTERM: the step is finished, the state saved, KeyboardInterrupt raised.
+    `run_dir`/state holds the resume files: when one is there, the run continues from it, bit for bit with the same
+    number of workers, to rounding with another. `log` gets a row per step. `evaluate` runs every `eval_steps` and at
+    the end, and its row is logged too. SIGINT or SIGTERM: the step is finished, the state saved, KeyboardInterrupt
+    raised.
     """
     trainer = _Trainer(model, source, config, Path(run_dir) / "state", log, evaluate)
     trainer.resume()

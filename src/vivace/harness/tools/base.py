@@ -63,6 +63,8 @@ class Context:
     terse: bool = False
     max_test_runs: int = 16
     test_runs: int = 0
+    tested: dict[tuple[str, str], Result] = field(default_factory=dict)
+    """Results of test runs of this attempt, by state of the workspace and tests."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def show(self, path: str) -> str:

@@ -14,6 +14,7 @@ from vivace.evals.suite import read_attempts
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint, verify_checkpoint
 from vivace.model.count import count_parameters
 from vivace.recipe.config import StageConfig
+from vivace.recipe.lineage import read_lineage
 from vivace.recipe.runner import Context, Facts, write_summary
 from vivace.recipe.world import open_world
 from vivace.text.tokenizer import FILE_NAME as TOKENIZER_FILE
@@ -57,6 +58,8 @@ def report(config: ReportStage, context: Context) -> Facts:
             "Tasks are faults injected into the packages below and verified by their own tests; no user data, and no "
             "output of other models. Packages of role eval take no part in training, tokenizer or prompts.",
         ],
+        base_measures={f"{name.replace('_', ' ')} of the base on held-out packages": str(value)
+                       for name, value in read_lineage(context.path(config.base)).measures.items()},
         harness={key: str(value) for key, value in (shown.trajectory.hashes if shown else {}).items()},
         hashes=verify_checkpoint(folder), commands=[f"vivace run recipes/{context.recipe.name}.toml"],
         limitations=LIMITATIONS,
