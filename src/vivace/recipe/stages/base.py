@@ -71,6 +71,13 @@ class MidtrainStage(StageConfig):
     train: TrainConfig
 
 
+    def mixture(self) -> str:
+        """In words, for the card."""
+        left = 1 - self.repair_share - self.fix_share - self.copy_share
+        parts = {"repairs": self.repair_share, "fixing drills": self.fix_share, "copying drills": self.copy_share,
+                 "token stream": left}  # fmt: skip
+        return ", ".join(f"{share:.0%} {name}" for name, share in parts.items() if share > 1e-9)
+
     @model_validator(mode="after")
     def _shares(self) -> Self:
         if self.repair_share + self.fix_share + self.copy_share > 1:
@@ -108,6 +115,13 @@ def pretrain(config: PretrainStage, context: Context) -> Facts:
 def midtrain(config: MidtrainStage, context: Context) -> Facts:
     folder = context.of_stage("corpus")
     model, _ = load_checkpoint(context.model(config.init))
+    plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
+    facts = _train(model, _mixed(config, folder, context), config.train, context,
+                   lambda now: {**plain(now), **repairs(now)})
+    return {**facts, "note": config.mixture()}
+
+
+def _mixed(config: MidtrainStage, folder: Path, context: Context) -> MixedSource:
     members: list[tuple[Source, float]] = []
     if config.repair_share > 0:
         documents = _repair_tokens(config, folder, context)
@@ -128,9 +142,7 @@ def midtrain(config: MidtrainStage, context: Context) -> Facts:
     if left > 1e-9:
         stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
         members.append((stream, left))
-    plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
-    return _train(model, MixedSource(members, config.batch_tokens), config.train, context,
-                  lambda now: {**plain(now), **repairs(now)})
+    return MixedSource(members, config.batch_tokens)
 
 
 def release(config: ReleaseStage, context: Context) -> Facts:
