@@ -12,14 +12,17 @@
 
 namespace {
 
-typedef float Vec __attribute__((vector_size(64)));
-typedef int32_t IntVec __attribute__((vector_size(64)));
-constexpr int LANES = 16, PANEL = 32;
-#ifdef __AVX512F__
-constexpr int ROWS = 8;  // 16 accumulators of 32 registers
+// A vector is exactly one register: wider ones are taken apart into scalars by GCC, thirty times as slow.
+#if defined(__AVX512F__)
+constexpr int LANES = 16, ROWS = 8;  // 16 accumulators of 32 registers
+#elif defined(__AVX__)
+constexpr int LANES = 8, ROWS = 2;  // 8 accumulators of 16 registers
 #else
-constexpr int ROWS = 2;
+constexpr int LANES = 4, ROWS = 1;  // SSE, NEON: 8 accumulators
 #endif
+constexpr int PANEL = 32, PARTS = PANEL / LANES;
+typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t IntVec __attribute__((vector_size(LANES * sizeof(int32_t))));
 constexpr int QUERIES = 16;  // tokens of one piece that attend together
 constexpr float NEVER = -1e30f;
 
@@ -29,19 +32,21 @@ inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
 template <int M>
 inline void tile(const float* x, long x_stride, const float* w, long w_stride, int depth, int width, float* out,
                  long out_stride) {
-    Vec sum[M][2] = {};
+    Vec sum[M][PARTS] = {};
     for (int k = 0; k < depth; ++k) {
-        const Vec w0 = load(w + k * w_stride), w1 = load(w + k * w_stride + LANES);
+        Vec part[PARTS];
+#pragma GCC unroll 8
+        for (int p = 0; p < PARTS; ++p) part[p] = load(w + k * w_stride + p * LANES);
 #pragma GCC unroll 8
         for (int m = 0; m < M; ++m) {
-            sum[m][0] += x[m * x_stride + k] * w0;
-            sum[m][1] += x[m * x_stride + k] * w1;
+            const float factor = x[m * x_stride + k];
+#pragma GCC unroll 8
+            for (int p = 0; p < PARTS; ++p) sum[m][p] += factor * part[p];
         }
     }
     for (int m = 0; m < M; ++m) {
         if (width == PANEL) {
-            store(out + m * out_stride, sum[m][0]);
-            store(out + m * out_stride + LANES, sum[m][1]);
+            for (int p = 0; p < PARTS; ++p) store(out + m * out_stride + p * LANES, sum[m][p]);
         } else {
             std::memcpy(out + m * out_stride, sum[m], width * sizeof(float));
         }
@@ -60,11 +65,11 @@ void matmul(const float* x, long x_stride, int rows, const float* w, long w_stri
             tile<4>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
             m += 4;
         }
-        if (rows - m >= 2) {
+        if (ROWS > 2 && rows - m >= 2) {
             tile<2>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
             m += 2;
         }
-        if (rows - m >= 1)
+        if (ROWS > 1 && rows - m >= 1)
             tile<1>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
     }
 }
