@@ -199,3 +199,18 @@ def test_seeds_differ_by_turn_and_attempt(env: Environment) -> None:
 def test_unknown_profile_names_the_known_ones(env: Environment) -> None:
     with pytest.raises(BadInput, match="copilot, nano"):
         run(TASK, env, ScriptedClient(None, script()), Limits(), profile="pilot")
+
+
+def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, renderer: Renderer) -> None:
+    void = call("replace_string_in_file", filePath="ops.py", oldString="nowhere", newString="x")
+    answers = iter([void, call("runTests"), void, void, call("task_complete")])
+    client = ScriptedClient(renderer, lambda messages: next(answers))
+    trajectory = run(TASK, env, client, Limits(take_backs=2), profile="nano")
+    said = [m.tool_calls[0].name for m in trajectory.messages if m.role == "assistant"]
+    assert said == ["runTests", "replace_string_in_file", "task_complete"]  # the third void answer stays
+    assert [(o.kind, o.turn) for o in trajectory.outcomes] == [("tests_failed", 0), ("no_match", 1), ("ok", 2)]
+    assert (trajectory.turns, trajectory.taken_back) == (5, 2)
+    segment = trajectory.segments[0]
+    assert segment.ids == renderer.render(trajectory.messages)[0]
+    assert sorted(set(segment.turns)) == [-1, 0, 1, 2]
+    assert sum(segment.mask) < trajectory.usage.output_tokens

@@ -134,6 +134,8 @@ class Trajectory(Record):
     stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "format", "stuck", "infra"] = "complete"
     usage: Usage = Field(default_factory=Usage)
     turns: int = 0
+    taken_back: int = 0
+    """Answers among the turns that are not in the record: see `harness.loop.Limits.take_backs`."""
     test_runs: int = 0
     seconds: float = 0.0
     error: str = ""

@@ -14,7 +14,7 @@ from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
-from vivace.harness.tools.base import Context
+from vivace.harness.tools.base import ERROR_KINDS, Context
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
@@ -26,6 +26,7 @@ INVALID_TURNS = 3
 SHORTEST_ANSWER = 8
 """Tokens of room below which asking for another answer is pointless."""
 _INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
+_WITHOUT_EFFECT = frozenset({"no_change", "no_match", "ambiguous", "already_applied", "not_found"})
 _CHARACTERS_PER_TOKEN = 3.4
 
 
@@ -41,6 +42,9 @@ class Limits(Record):
     """Prompt and answer together."""
     max_seconds: float = Field(default=600.0, gt=0)
     max_test_runs: int = Field(default=16, ge=0)
+    take_backs: int = Field(default=0, ge=0)
+    """Answers without any effect (cut short, or edits none of which could be made) that are forgotten and asked for
+    again, in one attempt. A large model learns from the error it reads; a small one repeats what it has just said."""
 
 
 def run(
@@ -69,6 +73,10 @@ def run(
     return _Attempt(task, env, client, limits or Limits(), get_profile(profile), sampling or Sampling(), seed).run()
 
 
+class _WithoutEffect(Exception):
+    """The answer at hand has done nothing and may be taken back."""
+
+
 class _Attempt:
     def __init__(
         self,
@@ -88,7 +96,7 @@ class _Attempt:
         self.usage = Usage()
         self.outcomes: list[ToolOutcome] = []
         self.stuck = StuckDetector()
-        self.turn = self.invalid = 0
+        self.turn = self.asked = self.taken_back = self.invalid = 0
         self.start = time.monotonic()
 
     def run(self) -> Trajectory:
@@ -111,7 +119,8 @@ class _Attempt:
             "patch": patch,
             "stop_reason": reason,
             "usage": self.usage,
-            "turns": self.turn,
+            "turns": self.asked,
+            "taken_back": self.taken_back,
             "test_runs": self.context.test_runs,
             "seconds": round(time.monotonic() - self.start, 3),
             "error": error,
@@ -135,21 +144,29 @@ class _Attempt:
             room = self._room()
             if isinstance(room, str):
                 return room
+            mark, outcomes = self.record.mark(), len(self.outcomes)
             try:
                 completion = self._ask(room)
             except ContextOverflow:
                 return "context"
             message = self.record.answer(completion, self.turn)
-            self.turn += 1
+            self.asked += 1
             self._count(completion)
-            stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
+            try:
+                stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
+            except _WithoutEffect:
+                self.taken_back += 1
+                self.record.take_back(mark)
+                del self.outcomes[outcomes:]
+                continue
+            self.turn += 1
             if stop:
                 return stop
 
     def _room(self) -> int | StopReason:
         """Tokens the next answer may have, or the budget that is used up."""
         limits, used = self.limits, self.usage.output_tokens
-        if self.turn >= limits.max_turns:
+        if self.asked >= limits.max_turns:
             return "turns"
         if time.monotonic() - self.start >= limits.max_seconds:
             return "seconds"
@@ -166,7 +183,7 @@ class _Attempt:
                    / _CHARACTERS_PER_TOKEN)
 
     def _ask(self, room: int) -> Completion:
-        sampling = self.sampling.model_copy(update={"max_tokens": room, "seed": self.seed * 1009 + self.turn})
+        sampling = self.sampling.model_copy(update={"max_tokens": room, "seed": self.seed * 1009 + self.asked})
         ids = self.record.open_answer()
         return self.client.complete(self.record.messages, tools=self.schemas, sampling=sampling, prompt_ids=ids)
 
@@ -186,22 +203,26 @@ class _Attempt:
             return "tokens"
         if room < self.limits.max_turn_tokens:
             return "context"
+        self._forget_if_allowed()
         text = f"ERROR: the answer was cut after {room} tokens and nothing of it was run; be shorter"
         for call in message.tool_calls:
             self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
         if not message.tool_calls:
             self.record.add(Message(role="user", content=text))
-        self.outcomes.append(ToolOutcome(tool="", kind="cut", turn=self.turn - 1))
+        self.outcomes.append(ToolOutcome(tool="", kind="cut", turn=self.turn))
         return self._judge(usable=False)
 
     def _act(self, message: Message) -> StopReason | None:
         """Run the calls of one answer in order; one result message each."""
         if not message.tool_calls:
             return "complete"
-        usable = done = False
+        usable = done = acted = False
         most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
         for call in message.tool_calls:
-            result, outcome = self.profile.call(call, self.context, self.turn - 1)
+            result, outcome = self.profile.call(call, self.context, self.turn)
+            if outcome.kind in _WITHOUT_EFFECT and not acted:
+                self._forget_if_allowed()
+            acted |= outcome.kind not in ERROR_KINDS
             text = clip(result.text, most)
             self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
@@ -209,6 +230,10 @@ class _Attempt:
             usable |= outcome.kind not in _INVALID
             done |= result.done
         return "complete" if done else self._judge(usable)
+
+    def _forget_if_allowed(self) -> None:
+        if self.taken_back < self.limits.take_backs:
+            raise _WithoutEffect
 
     def _judge(self, usable: bool) -> StopReason | None:
         self.invalid = 0 if usable else self.invalid + 1

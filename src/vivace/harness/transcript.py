@@ -10,7 +10,8 @@ from vivace.core.types import Completion, Message, Segment
 
 
 class Transcript:
-    """What was said, in order. Nothing already recorded is ever changed, decoded or encoded again.
+    """What was said, in order. Nothing already recorded is ever changed, decoded or encoded again; it can only be
+    taken back from the end.
 
     With a codec, `segment.ids` is at any time exactly what the model has seen; without one it stays empty.
     """
@@ -57,6 +58,17 @@ class Transcript:
             message = self.codec.parse(completion.ids)
         self.messages.append(message)
         return message
+
+    def mark(self) -> tuple[int, int]:
+        """Where the record stands, for `take_back`."""
+        return len(self.messages), len(self.segment.ids)
+
+    def take_back(self, mark: tuple[int, int]) -> None:
+        """Forget what was added since `mark`: the model goes on as if it had not been said."""
+        messages, ids = mark
+        del self.messages[messages:]
+        for part in (self.segment.ids, self.segment.mask, self.segment.logprobs, self.segment.turns):
+            del part[ids:]
 
     def _extend(self, ids: Sequence[int], mask: int = 0, logprobs: Sequence[float] = (), turn: int = -1) -> None:
         segment = self.segment

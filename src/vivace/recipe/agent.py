@@ -76,7 +76,8 @@ def _open(model: str | None, base_url: str | None) -> tuple[Client, str, Limits]
     client = load_client(Path(model) if model else default_model(), max_slots=1)
     window = client.engine.max_len
     small = window < SMALL_CONTEXT
-    return client, "nano" if small else "copilot", Limits(max_context=window, max_turn_tokens=min(1024, window // 4))
+    limits = Limits(max_context=window, max_turn_tokens=min(1024, window // 4), take_backs=14 if small else 0)
+    return client, "nano" if small else "copilot", limits
 
 
 def default_model() -> Path:

@@ -26,6 +26,7 @@ def spent(trajectory: Trajectory, config: LengthConfig) -> float:
         first = segment.mask.index(1) if sampled else len(segment.mask)
         generated += sampled
         observed += len(segment.mask) - first - sampled
+    generated = max(generated, trajectory.usage.output_tokens)  # answers that were taken back are paid for too
     return config.sampled * generated + config.observed * observed + config.turn * trajectory.turns
 
 

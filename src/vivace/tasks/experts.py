@@ -30,7 +30,7 @@ _HIT = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):")
 
 
 def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, seed: int) -> ScriptedClient:
-    """An expert for one task. `direct` edits right away; `recover` first tries one or two wrong edits, takes each
+    """An expert for one task. `direct` edits right away; `recover` first makes one to three wrong tries, takes each
     back when the tests say so, and then makes the right one. Seeded, and mostly canonical: a small model has to
     learn the form from few examples.
 
@@ -116,17 +116,29 @@ class _Expert:
     def _wrong_turns(
         self, places: Sequence[tuple[Suspect, Function]], fixed: dict[str, str]
     ) -> Generator[Message, list[str], bool]:
-        """One or two wrong edits of the functions; True if one of them happens to satisfy the tests."""
+        """One to three wrong tries: edits of the functions, or an "edit" that changes nothing, as a model makes when it
+        sees nothing wrong with the line it chose. True if one of them happens to satisfy the tests."""
         broken = dict(self.now)
         wrong = []
         for place, function in places:
             lines = set(range(function.line, function.end_line + 1))
             edited = (apply(broken[place.path], site) for site in sites(broken[place.path], lines=lines))
             wrong += [(place.path, text) for text in edited if text != fixed.get(place.path)]
-        for path, text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 2))):
-            if (yield from self._try({**broken, path: text})):
+        for path, text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 3))):
+            if self.rng.random() < 0.4 and (line := self._quoted(places)):
+                yield _turn(_call("replace_string_in_file", filePath=line[0], oldString=line[1], newString=line[1]),
+                            _call("runTests"))
+            elif (yield from self._try({**broken, path: text})):
                 return True
         return False
+
+    def _quoted(self, places: Sequence[tuple[Suspect, Function]]) -> tuple[str, str] | None:
+        """Path and text of some line of the functions that stands in its file only once."""
+        place, function = self.rng.choice(list(places))
+        text = self.now[place.path]
+        lines = [line.strip() for line in text.split("\n")[function.line : function.end_line]]
+        once = [line for line in lines if len(line) > 3 and text.count(line) == 1]
+        return (place.path, self.rng.choice(once)) if once else None
 
     def _try(self, texts: dict[str, str]) -> Generator[Message, list[str], bool]:
         """Edit the files into `texts` (whatever stands in them now) and test in the same turn; whether all is green."""
