@@ -208,7 +208,7 @@ def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, re
     trajectory = run(TASK, env, client, Limits(take_backs=2), profile="nano")
     said = [m.tool_calls[0].name for m in trajectory.messages if m.role == "assistant"]
     assert said == ["runTests", "replace_string_in_file", "task_complete"]  # the third void answer stays
-    assert [(o.kind, o.turn) for o in trajectory.outcomes] == [("tests_failed", 0), ("no_match", 1), ("ok", 2)]
+    assert [(o.kind, o.turn) for o in trajectory.outcomes] == [("tests_failed", 0), ("not_found", 1), ("ok", 2)]
     assert (trajectory.turns, trajectory.taken_back) == (5, 2)
     segment = trajectory.segments[0]
     assert segment.ids == renderer.render(trajectory.messages)[0]
