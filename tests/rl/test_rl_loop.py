@@ -79,9 +79,12 @@ def test_kill_and_resume_equals_an_uninterrupted_run(tmp_path: Path, optimizer: 
     rows: list[dict[str, Any]] = []
     resumed, result = run_toy(tmp_path / "killed", config, rows=rows)
     assert [row["step"] for row in rows] == [3, 4, 5]  # step 3 died before it was saved: done again
-    assert torch.equal(weights(resumed), weights(whole))
-    same = [{k: v for k, v in row.items() if "seconds" not in k} for row in whole_rows[2:]]
-    assert [{k: v for k, v in row.items() if "seconds" not in k} for row in rows] == same
+    # The engine starts with an empty prefix cache after a resume, and rounds what it computes anew otherwise.
+    torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=1e-5)
+    for row, other in zip(rows, whole_rows[2:], strict=True):
+        assert row.keys() == other.keys()
+        for key in row.keys() - {"seconds", "rollout_seconds"}:
+            assert row[key] == pytest.approx(other[key], rel=1e-4, abs=1e-5), key
     assert result.rollouts == 5 * 16
     ledgers = [torch.load(tmp_path / name / "state" / "state-00000005.pt")["ledger"] for name in ("whole", "killed")]
     assert ledgers[0] == ledgers[1]
