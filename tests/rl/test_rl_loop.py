@@ -84,7 +84,8 @@ def test_kill_and_resume_equals_an_uninterrupted_run(tmp_path: Path, optimizer: 
     for row, other in zip(rows, whole_rows[2:], strict=True):
         assert row.keys() == other.keys()
         for key in row.keys() - {"seconds", "rollout_seconds"}:
-            assert row[key] == pytest.approx(other[key], rel=1e-4, abs=1e-5), key
+            same = row[key] == other[key]  # None too: there may be no solved attempt to count the tokens of
+            assert same or row[key] == pytest.approx(other[key], rel=1e-4, abs=1e-5), key
     assert result.rollouts == 5 * 16
     ledgers = [torch.load(tmp_path / name / "state" / "state-00000005.pt")["ledger"] for name in ("whole", "killed")]
     assert ledgers[0] == ledgers[1]
