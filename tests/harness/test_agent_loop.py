@@ -214,3 +214,14 @@ def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, re
     assert segment.ids == renderer.render(trajectory.messages)[0]
     assert sorted(set(segment.turns)) == [-1, 0, 1, 2]
     assert sum(segment.mask) < trajectory.usage.output_tokens
+
+
+def test_an_answer_that_left_a_change_is_not_taken_back(env: Environment, renderer: Renderer) -> None:
+    made = call("replace_string_in_file", filePath="new.py", oldString="", newString="def f(:\n")
+    void = call("replace_string_in_file", filePath="new.py", oldString="nowhere", newString="x")
+    both = Message(role="assistant", tool_calls=[*made.tool_calls, *void.tool_calls])
+    trajectory = run(TASK, env, ScriptedClient(renderer, script(both, call("task_complete"))), Limits(take_backs=2),
+                     profile="nano")  # fmt: skip
+    assert trajectory.taken_back == 0
+    assert [o.kind for o in trajectory.outcomes] == ["broken_syntax", "no_match", "ok"]
+    assert "new.py" in trajectory.patch

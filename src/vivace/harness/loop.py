@@ -14,7 +14,7 @@ from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
-from vivace.harness.tools.base import ERROR_KINDS, Context
+from vivace.harness.tools.base import Context
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
@@ -222,7 +222,7 @@ class _Attempt:
             result, outcome = self.profile.call(call, self.context, self.turn)
             if outcome.kind in _WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed()
-            acted |= outcome.kind not in ERROR_KINDS
+            acted |= outcome.kind not in _WITHOUT_EFFECT  # an edit that broke the syntax is made, too
             text = clip(result.text, most)
             self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
