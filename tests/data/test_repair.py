@@ -130,7 +130,7 @@ def test_the_edits_lead_from_the_broken_file_to_the_original(
                 assert (result.text, outcome.kind) == (messages[turn + number].content, "ok")  # exact, and found once
         assert context.read(path) == document.text
         assert messages[-1].tool_calls[0].name == "task_complete"
-        recovered += sum(message.role == "assistant" for message in messages) == 3
+        recovered += sum(message.role == "assistant" for message in messages) > 2
         several += len(re.findall("`(.*?)`", messages[0].content.split(f"\n{path}:")[0])) > 1
         faults[sum(a != b for a, b in zip(broken.split("\n"), document.text.split("\n"), strict=True))] += 1
     assert len(made) > 30
@@ -173,11 +173,11 @@ def test_weights_are_one_on_the_good_turns_of_the_assistant(made: list[Pair], re
         messages = read(ids, renderer)
         systems += messages[0].role == "system"
         turns = [n for n, message in enumerate(messages) if message.role == "assistant"]
-        wrong = turns[0] if len(turns) == 3 else None
+        wrong = turns[:-2]  # the last two mend and finish
         expected = [] if messages[0].role == "system" else [0.0]
         for number, message in enumerate(messages):
             around = {"system": 0.0, "assistant": 0.0}.get(message.role, 0.25)
-            expected += [(0.0 if number == wrong else 1.0) if bit else around for bit in renderer.message(message)[1]]
+            expected += [(0.0 if number in wrong else 1.0) if bit else around for bit in renderer.message(message)[1]]
         assert weights == expected
         assert len(ids) == len(weights)
     assert 0.3 < systems / len(made) < 0.7

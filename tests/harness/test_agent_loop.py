@@ -156,6 +156,22 @@ def test_tests_of_unchanged_files_cost_nothing(env: Environment, renderer: Rende
     assert (again == first) == (profile == "nano")
 
 
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([call("runTests")], "failed"),
+        ([*FIX[:-1]], "passed"),
+        ([*FIX[:-1], call("replace_string_in_file", filePath="calc/ops.py", oldString="a + b", newString="b + a")], ""),
+        ([], ""),
+    ],
+)
+def test_what_the_tests_said_of_the_files_at_the_end(
+    env: Environment, renderer: Renderer, answers: list[Message], expected: str
+) -> None:
+    client = ScriptedClient(renderer, script(*answers, call("task_complete")))
+    assert run(TASK, env, client, Limits(), profile="nano").tests_at_end == expected
+
+
 class Broken(ScriptedClient):
     def __init__(self, error: Exception) -> None:
         super().__init__(None, script())
@@ -217,11 +233,11 @@ def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, re
 
 
 def test_an_answer_that_left_a_change_is_not_taken_back(env: Environment, renderer: Renderer) -> None:
-    made = call("replace_string_in_file", filePath="new.py", oldString="", newString="def f(:\n")
+    made = call("replace_string_in_file", filePath="new.py", oldString="", newString="def f(): ...\n")
     void = call("replace_string_in_file", filePath="new.py", oldString="nowhere", newString="x")
     both = Message(role="assistant", tool_calls=[*made.tool_calls, *void.tool_calls])
     trajectory = run(TASK, env, ScriptedClient(renderer, script(both, call("task_complete"))), Limits(take_backs=2),
                      profile="nano")  # fmt: skip
     assert trajectory.taken_back == 0
-    assert [o.kind for o in trajectory.outcomes] == ["broken_syntax", "no_match", "ok"]
+    assert [o.kind for o in trajectory.outcomes] == ["ok", "no_match", "ok"]
     assert "new.py" in trajectory.patch

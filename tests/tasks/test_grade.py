@@ -178,6 +178,29 @@ def test_running_out_of_turns_is_told_apart(task: Task, layer: Layer, sandbox: S
     assert (idle.status, idle.scores["f2p"]) == ("budget", 0.0)
 
 
+def test_what_is_known_already_needs_no_cold_run(task: Task, layer: Layer, sandbox: Sandbox) -> None:
+    asked: list[str] = []
+
+    def judge(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
+        asked.append(patch)
+        return Grade(status="solved", detail="cold")
+
+    def verdict(task: Task, patch: str, tests: str) -> tuple[str, bool]:
+        asked.clear()
+        attempt = Trajectory.model_validate({"task_id": task.id, "patch": patch, "tests_at_end": tests})
+        return grade_trajectory(task, layer, attempt, sandbox, GradeCache(judge)).status, bool(asked)
+
+    held_out = task.model_copy(update={"split": "eval"})
+    touches_tests = task.gold_patch + make_patch({TESTS: "a\n"}, {TESTS: "b\n"})
+    assert verdict(task, task.gold_patch, "passed") == ("solved", False)
+    assert verdict(task, task.gold_patch, "") == ("solved", True)  # never seen to pass
+    assert verdict(held_out, task.gold_patch, "passed") == ("solved", True)  # no shortcut to a pass here
+    assert verdict(task, task.gold_patch.replace("+", "+ "), "passed") == ("solved", True)  # some other fix
+    for one in (task, held_out):
+        assert verdict(one, task.gold_patch, "failed") == ("failed", False)
+        assert verdict(one, touches_tests, "failed") == ("solved", True)  # it may have broken the tests itself
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -137,6 +137,8 @@ class Trajectory(Record):
     taken_back: int = 0
     """Answers among the turns that are not in the record: see `harness.loop.Limits.take_backs`."""
     test_runs: int = 0
+    tests_at_end: Literal["", "passed", "failed"] = ""
+    """What FAIL_TO_PASS said of the very files the attempt ended with, if the agent had them run on these."""
     seconds: float = 0.0
     error: str = ""
     hashes: dict[str, str] = Field(default_factory=dict)

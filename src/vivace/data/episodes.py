@@ -27,17 +27,17 @@ ERRORS = ("assert {a} == {b}", "AssertionError: {a} != {b}", "AssertionError: as
 
 @dataclass(frozen=True)
 class Fault:
-    """A module with faults; all three texts have the same number of lines.
+    """A module with faults; all texts have the same number of lines.
 
     `functions` maps the names to look at, guilty or not, to their first and last line; each is defined once. `wrong`
-    is what the module looks like after an edit that did not help, None for a straight repair.
+    is what the module looks like after each edit that did not help, one after the other; none for a straight repair.
     """
 
     path: str
     clean: str
     broken: str
     functions: dict[str, tuple[int, int]]
-    wrong: str | None = None
+    wrong: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ def episode(fault: Fault, rng: random.Random) -> list[Step]:
         statement = complex_statement(places, [(test, error), (_test(fault, rng), error)], rng)
     steps = [Step(message, False) for message in opening(_task(statement), PROFILE, native=True, attached=shown)]
     now = fault.broken
-    for text, good in ((fault.wrong, False), (fault.clean, True)):
-        if text is None:
-            continue
+    for text, good in [*((text, False) for text in fault.wrong), (fault.clean, True)]:
         edits = minimal_edits(now, text)
         if not edits or any(not old or old.count("\n") > 6 for old, _ in edits):
             return []

@@ -34,7 +34,8 @@ class RepairConfig(BaseModel):
     suspects: float = Field(0.2, ge=0, le=1)
     """Share of documents in which one to three more functions are named, each of them broken half of the time."""
     recover: float = Field(0.3, ge=0, le=1)
-    """Share of documents with a wrong edit first, which is taken back."""
+    """Share of documents with wrong edits first, one to `most_wrong`, each taken back by the next."""
+    most_wrong: int = 3
     system: float = Field(0.5, ge=0, le=1)
     """Share of documents that open with the system message; it is always the same and soon known."""
     context_weight: float = Field(0.1, ge=0, le=1)
@@ -106,12 +107,19 @@ def _fault(document: Document, name: str, sited: Sited, config: RepairConfig, rn
     chosen: list[Site] = []
     for one in guilty:
         chosen += choose(_untouched(sited[one][1], chosen), config, rng)
-    wrong = None
-    if rng.random() < config.recover and (left := _untouched([s for one in names for s in sited[one][1]], chosen)):
-        wrong = _with(document.text, [*chosen, rng.choice(left)])
+    wrong: tuple[str, ...] = ()
+    if rng.random() < config.recover:
+        own = [site for one in names for site in sited[one][1] if site not in chosen]
+        tries = rng.sample(own, min(len(own), rng.randint(1, config.most_wrong)))
+        wrong = tuple(_with(document.text, _instead(chosen, site)) for site in tries)
     path = f"src/{document.path}" if rng.random() < 0.4 else document.path
     spans = {one: sited[one][0] for one in names}
     return Fault(path, document.text, _with(document.text, chosen), spans, wrong)
+
+
+def _instead(chosen: Sequence[Site], site: Site) -> list[Site]:
+    """The faults after a wrong edit: one more on a line that was right, or another on a line that is still wrong."""
+    return [*(one for one in chosen if one.line != site.line), site]
 
 
 def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:

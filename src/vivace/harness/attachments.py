@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 MOST_FILES = 4000
 """Files searched for a name that comes without a path."""
@@ -85,17 +86,25 @@ def _attach(name: str, files: Sequence[str], first_wins: bool, read: Callable[[s
 
 
 def _definitions(name: str, path: str, text: str) -> Iterator[Attachment]:
+    owner, _, last = name.rpartition(".")
+    lines = text.replace("\r\n", "\n").split("\n")
+    for scope, found, first, end in _outline(text):
+        if found == last and (not owner or scope == owner):
+            yield Attachment(name, path, first, "\n".join(lines[first - 1 : end]))
+
+
+@lru_cache(512)  # attempts at one task, and at tasks of one package, ask for the same files
+def _outline(text: str) -> tuple[tuple[str, str, int, int], ...]:
+    """(class it is directly in, name, first line with decorators, last line) of every definition of a module."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
-        return
-    owner, _, last = name.rpartition(".")
-    scopes: list[ast.AST] = [tree]
-    if owner:
-        scopes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == owner]
-    lines = text.replace("\r\n", "\n").split("\n")
-    for scope in scopes:
-        for node in ast.iter_child_nodes(scope) if owner else ast.walk(scope):
-            if isinstance(node, _Definition) and node.name == last:
+        return ()
+    found = []
+    for scope in ast.walk(tree):
+        owner = scope.name if isinstance(scope, ast.ClassDef) else ""
+        for node in ast.iter_child_nodes(scope):
+            if isinstance(node, _Definition):
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-                yield Attachment(name, path, first, "\n".join(lines[first - 1 : node.end_lineno]))
+                found.append((owner, node.name, first, node.end_lineno or first))
+    return tuple(found)

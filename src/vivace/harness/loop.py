@@ -26,7 +26,7 @@ INVALID_TURNS = 3
 SHORTEST_ANSWER = 8
 """Tokens of room below which asking for another answer is pointless."""
 _INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
-_WITHOUT_EFFECT = frozenset({"no_change", "no_match", "ambiguous", "already_applied", "not_found"})
+_WITHOUT_EFFECT = frozenset({"no_change", "no_match", "ambiguous", "already_applied", "not_found", "would_not_parse"})
 _CHARACTERS_PER_TOKEN = 3.4
 
 
@@ -100,7 +100,7 @@ class _Attempt:
         self.start = time.monotonic()
 
     def run(self) -> Trajectory:
-        reason, error, patch = "infra", "", ""
+        reason, error, patch, tests = "infra", "", "", ""
         try:
             for message in opening(self.task, self.profile, self.client.codec is not None, self._attached()):
                 self.record.add(message)
@@ -108,7 +108,7 @@ class _Attempt:
         except InfraError as failure:
             error = str(failure)
         try:
-            patch = self.context.env.workspace.diff()
+            patch, tests = self.context.env.workspace.diff(), self._tests_at_end()
         except InfraError as failure:
             reason, error = "infra", error or str(failure)
         return Trajectory.model_validate({
@@ -122,10 +122,16 @@ class _Attempt:
             "turns": self.asked,
             "taken_back": self.taken_back,
             "test_runs": self.context.test_runs,
+            "tests_at_end": tests,
             "seconds": round(time.monotonic() - self.start, 3),
             "error": error,
             "hashes": {"tools": self.profile.hash(), "prompt": prompt_hash(self.profile)},
         })  # fmt: skip
+
+    def _tests_at_end(self) -> str:
+        tests = self.task.FAIL_TO_PASS
+        held = self.context.tested.get(self.context.test_key(tests)) if tests else None
+        return {"ok": "passed", "tests_failed": "failed"}.get(held.kind, "") if held else ""
 
     def _attached(self) -> list[Attachment]:
         workspace = self.context.env.workspace

@@ -55,14 +55,25 @@ def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
 
 def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: Sandbox,
                      cache: GradeCache | None = None) -> Grade:
-    """The verdict on an attempt: its patch graded, and unsolved attempts that ran out of something told apart."""
+    """The verdict on an attempt: its patch graded, and unsolved attempts that ran out of something told apart.
+
+    Only a cold run makes an attempt count as solved, except that on training tasks the reference fix itself, with its
+    tests green in the attempt, needs no third one: admission made two. That an attempt is not solved can be known
+    without: nothing was changed, or the same tests failed on the same files when the agent had them run.
+    """
     if trajectory.stop_reason == "infra":
         return Grade(status="infra", detail=trajectory.error)
-    if trajectory.patch.strip():
+    if not trajectory.patch.strip():  # admission has shown, twice, that the tree as it was fails
+        found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
+    elif trajectory.tests_at_end == "failed" and all(map(layer.is_source, patched_paths(trajectory.patch))):
+        scores = {"tamper": 0.0, "lines": float(_changed_lines(trajectory.patch))}
+        found = Grade(status="failed", scores=scores, detail="its tests had failed in the attempt itself")
+    elif task.split == "train" and trajectory.tests_at_end == "passed" and trajectory.patch == task.gold_patch:
+        scores = {"f2p": 1.0, "p2p": 1.0, "tamper": 0.0, "lines": float(_changed_lines(trajectory.patch))}
+        found = Grade(status="solved", scores=scores, detail="the reference fix")
+    else:
         judge = grade if cache is None else cache.grade
         found = judge(task, layer, trajectory.patch, sandbox)
-    else:  # admission has shown, twice, that the tree as it was fails
-        found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
     if found.status == "failed" and trajectory.stop_reason in LATE_STOPS:
         detail = f"out of {trajectory.stop_reason}; {found.detail}"
         return found.model_copy(update={"status": "budget", "detail": detail})
@@ -120,7 +131,7 @@ def _verdict(task: Task, report: TestReport, patch: str, ignored: list[str]) -> 
     scores = {
         "f2p": _share(report, task.FAIL_TO_PASS), "p2p": _share(report, task.PASS_TO_PASS),
         "canary": float(bool(report.canary_ok)), "tamper": float(len(flags)), "ignored": float(len(ignored)),
-        "lines": float(sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in patch.split("\n") if line)),
+        "lines": float(_changed_lines(patch)),
     }  # fmt: skip
     solved = report.passed([*task.FAIL_TO_PASS, *task.PASS_TO_PASS])
     notes = [f"tampering: {', '.join(flags)}"] if flags else []
@@ -128,6 +139,10 @@ def _verdict(task: Task, report: TestReport, patch: str, ignored: list[str]) -> 
     if not solved:
         notes.append(_why(task, report))
     return Grade(status="solved" if solved else "failed", scores=scores, detail="; ".join(notes))
+
+
+def _changed_lines(patch: str) -> int:
+    return sum(line[:1] in "+-" and line[:3] not in ("+++", "---") for line in patch.split("\n") if line)
 
 
 def _share(report: TestReport, ids: list[str]) -> float:

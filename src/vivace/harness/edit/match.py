@@ -29,6 +29,7 @@ _LOOK_ALIKES = str.maketrans({
     **dict.fromkeys("\u00a0\u1680\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000", " "),
 })  # fmt: skip
 BOM = "\ufeff"
+_BLANKS = re.compile(r"[ \t]+(?=\n|$)")
 _OMISSION = re.compile(
     r"^[ \t]*(#|//|/\*|<!--|--|;)[ \t]*"
     r"((\.\.\.|…)|\(?(existing|rest of|remaining|unchanged|same as before)\b[^\n]*"
@@ -125,6 +126,8 @@ def _identity(text: str) -> _Folded:
 
 def _fold_line_ends(folded: _Folded) -> _Folded:
     text, at = folded
+    if "\r" not in text:
+        return folded
     keep = [i for i, c in enumerate(text) if not (c == "\r" and text[i + 1 : i + 2] == "\n")]
     offsets = [at[i] for i in keep]
     for new, i in enumerate(keep):  # a newline stands for the whole "\r\n", which starts one earlier
@@ -135,7 +138,9 @@ def _fold_line_ends(folded: _Folded) -> _Folded:
 
 def _fold_trailing_blanks(folded: _Folded) -> _Folded:
     text, at = folded
-    drop = {i for m in re.finditer(r"[ \t]+(?=\n|$)", text) for i in range(*m.span())}
+    drop = {i for m in _BLANKS.finditer(text) for i in range(*m.span())}
+    if not drop:
+        return folded
     keep = [i for i in range(len(text)) if i not in drop]
     offsets = [at[i] for i in keep]
     for new, i in enumerate(keep):  # blanks before a newline go with it
@@ -148,6 +153,8 @@ def _fold_trailing_blanks(folded: _Folded) -> _Folded:
 
 def _fold_look_alikes(folded: _Folded) -> _Folded:
     text, at = folded
+    if text.isascii():
+        return folded
     out: list[str] = []
     offsets: list[int] = []
     i = 0

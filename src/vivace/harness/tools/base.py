@@ -24,7 +24,7 @@ OkKind = Literal[
 ErrorKind = Literal[
     "unknown_tool", "invalid_input", "cut", "outside", "protected", "not_found", "not_text", "exists", "timeout",
     "budget", "bad_regex", "no_match", "ambiguous", "no_change", "already_applied", "omission", "overlap",
-    "partial", "broken_syntax",
+    "partial", "broken_syntax", "would_not_parse",
 ]  # fmt: skip
 Kind = OkKind | ErrorKind
 ERROR_KINDS: frozenset[str] = frozenset(get_args(ErrorKind))
@@ -64,8 +64,12 @@ class Context:
     max_test_runs: int = 16
     test_runs: int = 0
     tested: dict[tuple[str, str], Result] = field(default_factory=dict)
-    """Results of test runs of this attempt, by state of the workspace and tests."""
+    """Results of test runs of this attempt, by `test_key`; none of those that the clock stopped."""
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def test_key(self, ids: list[str] | None) -> tuple[str, str]:
+        """Names a run of these tests on the files as they are now."""
+        return self.env.workspace.state_digest(), str(ids)
 
     def show(self, path: str) -> str:
         """A workspace path as the model sees it: relative when terse, below ROOT otherwise."""

@@ -44,12 +44,21 @@ def locate(ctx: Context, path: str, text: str, old: str, new: str) -> Match:
 
 
 def replace(ctx: Context, path: str, text: str, matches: list[Match]) -> FileEdit:
-    """Write `text` with non-overlapping matches replaced. The file stays as edited even if it no longer parses."""
+    """Write `text` with non-overlapping matches replaced.
+
+    A file that no longer parses stays as edited, and the model is told. Not in the terse form: a small model does not
+    find its way back from there, so the edit is refused.
+
+    Raises:
+        ToolError: the edit was refused.
+    """
     after = text
     for match in sorted(matches, key=lambda m: m.start, reverse=True):
         after = after[: match.start] + match.new + after[match.end :]
-    ctx.write(path, after)
     problem = syntax_problem(path, after)
+    if ctx.terse and problem and not syntax_problem(path, text):
+        raise ToolError("would_not_parse", f"not made: line {problem.line} would not parse: {problem.message}")
+    ctx.write(path, after)
     kind: Kind = next((_KINDS[m.step] for m in matches if m.step != "exact"), "ok")
     return FileEdit(path, text, after, _first_difference(text, after), "broken_syntax" if problem else kind, problem)
 

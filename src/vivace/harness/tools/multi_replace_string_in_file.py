@@ -21,6 +21,7 @@ def run(args: MultiReplaceArgs, ctx: Context) -> Result:
         raise ToolError("invalid_input", "replacements is empty")
     texts: dict[str, str] = {}
     matches: dict[str, list[Match]] = {}
+    firsts: dict[str, int] = {}
     failures: list[tuple[int, ToolError]] = []
     for number, wanted in enumerate(args.replacements, 1):
         try:
@@ -29,9 +30,15 @@ def run(args: MultiReplaceArgs, ctx: Context) -> Result:
             match = locate(ctx, path, texts[path], wanted.oldString, wanted.newString)
             _refuse_overlap(match, matches.get(path, []))
             matches.setdefault(path, []).append(match)
+            firsts.setdefault(path, number)
         except ToolError as error:
             failures.append((number, error))
-    edits = [replace(ctx, path, texts[path], found) for path, found in matches.items()]
+    edits: list[FileEdit] = []
+    for path, found in matches.items():
+        try:
+            edits.append(replace(ctx, path, texts[path], found))
+        except ToolError as error:
+            failures.append((firsts[path], error))
     return _result(ctx, edits, failures)
 
 

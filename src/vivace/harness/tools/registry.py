@@ -28,7 +28,7 @@ from vivace.harness.tools import (
 from vivace.harness.tools.base import KINDS, Context, Result, Tool, ToolError
 from vivace.harness.tools.coerce import CoercionError, coerce, json_schema, visible_fields
 
-RESULTS_VERSION = 2
+RESULTS_VERSION = 3
 """Raised whenever the text of any result changes, so that trajectories made before and after are told apart."""
 
 INVALID_JSON = "_invalid_json"

@@ -27,7 +27,7 @@ class RunTestsArgs(Args):
 def run(args: RunTestsArgs, ctx: Context) -> Result:
     """The same tests on the same files are run once in an attempt; asked for again, they cost nothing."""
     ids = _ids(args, ctx)
-    key = ctx.env.workspace.state_digest(), str(ids)
+    key = ctx.test_key(ids)
     if (held := ctx.tested.get(key)) is not None:
         note = "" if ctx.terse else "\n(Nothing changed since these tests ran: the result is that one.)"
         return Result(held.text + note, held.kind)

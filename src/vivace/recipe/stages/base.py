@@ -18,7 +18,7 @@ from vivace.data.config import CorpusConfig
 from vivace.data.copying import copy_documents
 from vivace.data.corpus import build_corpus, read_documents
 from vivace.data.documents import Document
-from vivace.data.fixes import fix_documents
+from vivace.data.proofreading import proof_documents
 from vivace.data.repair import RepairConfig, repair_documents
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint
 from vivace.model.count import count_parameters
@@ -63,7 +63,7 @@ class MidtrainStage(StageConfig):
     seq_len: int = 1024
     batch_tokens: int = 8192
     repair_share: float = Field(0.75, ge=0, le=1)
-    fix_share: float = Field(0.0, ge=0, le=1, description="Fixing drills.")
+    proof_share: float = Field(0.0, ge=0, le=1, description="Proofreading drills.")
     copy_share: float = Field(0.0, ge=0, le=1, description="Copying drills; what is left is the token stream.")
     repair_tokens: int = Field(8_000_000, description="How much repair text to make at most.")
     max_document: int = 700
@@ -73,15 +73,15 @@ class MidtrainStage(StageConfig):
 
     def mixture(self) -> str:
         """In words, for the card."""
-        left = 1 - self.repair_share - self.fix_share - self.copy_share
-        parts = {"repairs": self.repair_share, "fixing drills": self.fix_share, "copying drills": self.copy_share,
-                 "token stream": left}  # fmt: skip
+        left = 1 - self.repair_share - self.proof_share - self.copy_share
+        parts = {"repairs": self.repair_share, "proofreading drills": self.proof_share,
+                 "copying drills": self.copy_share, "token stream": left}
         return ", ".join(f"{share:.0%} {name}" for name, share in parts.items() if share > 1e-9)
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        if self.repair_share + self.fix_share + self.copy_share > 1:
-            raise ValueError("repair_share, fix_share and copy_share add up to more than 1; lower one of them")
+        if self.repair_share + self.proof_share + self.copy_share > 1:
+            raise ValueError("repair_share, proof_share and copy_share add up to more than 1; lower one of them")
         return self
 
 
@@ -127,18 +127,19 @@ def _mixed(config: MidtrainStage, folder: Path, context: Context) -> MixedSource
         documents = _repair_tokens(config, folder, context)
         source = DocumentSource(documents, 1, max_len=config.max_document, seed=context.seed)
         members.append((source, config.repair_share))
-    if config.fix_share > 0:
+    if config.proof_share > 0:
         shown = [document for document in read_documents(folder) if not document.is_test]
         random.Random(context.seed).shuffle(shown)
-        fixes = fix_documents(progress(shown, "fixing drills"), Renderer(Tokenizer.load(folder)), config.repair)
-        members.append((DocumentSource(list(fixes), 1, max_len=config.max_document, seed=context.seed),
-                        config.fix_share))
+        renderer = Renderer(Tokenizer.load(folder))
+        proofs = list(proof_documents(progress(shown, "proofreading drills"), renderer, config.repair))
+        source = DocumentSource(proofs, 1, max_len=config.max_document, seed=context.seed)
+        members.append((source, config.proof_share))
     if config.copy_share > 0:
         tokenizer = Tokenizer.load(folder)
         ids = range(len(SPECIAL_TOKENS), tokenizer.vocab_size)
         drills = list(copy_documents(COPY_DRILLS, ids, tokenizer.special["<|bos|>"], context.seed))
         members.append((DocumentSource(drills, 1, max_len=config.max_document, seed=context.seed), config.copy_share))
-    left = 1 - config.repair_share - config.fix_share - config.copy_share
+    left = 1 - config.repair_share - config.proof_share - config.copy_share
     if left > 1e-9:
         stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
         members.append((stream, left))

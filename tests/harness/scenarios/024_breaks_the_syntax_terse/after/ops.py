@@ -1,4 +1,4 @@
-def add(a, b:
+def add(a, b):
     return a - b
 
 
