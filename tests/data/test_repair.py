@@ -28,6 +28,7 @@ from vivace.harness.tools.registry import get_profile
 from vivace.sandbox import TestReport, Workspace, open_sandbox
 from vivace.tasks.mutate import sites
 from vivace.tasks.operators import operator_names
+from vivace.tasks.reading import MOST_BEFORE
 from vivace.text.chat import Renderer
 from vivace.text.tokenizer import Tokenizer, train_tokenizer
 
@@ -165,6 +166,36 @@ def test_the_faults_stand_in_functions_that_are_named(
         named = [span(node) for _, node in walk_functions(ast.parse(document.text)) if node.name in names]
         changed = {number for number, (a, b) in enumerate(zip(before, after, strict=True), 1) if a != b}
         assert changed <= {line for first, last in named for line in range(first, last + 1)}
+
+
+def test_reading_episodes_stop_at_the_line_they_change(
+    corpus: dict[str, Document], renderer: Renderer, context: Context
+) -> None:
+    """Each edit is an answer of its own; what it reads back stands in the file as it is then, and ends with the edit."""
+    nano = get_profile("nano")
+    reading = list(repair_documents(corpus.values(), renderer, CONFIG.model_copy(update={"reads": 1.0})))
+    before = Counter[int]()
+    for ids, weights in reading:
+        messages = conversation(ids, renderer)
+        document = document_of(messages, corpus)
+        path = str(messages[1].tool_calls[0].arguments["filePath"])
+        context.write(path, broken_text(messages, document))
+        for turn, message in enumerate(messages):
+            if message.role != "assistant" or message.tool_calls[0].name == "task_complete":
+                continue
+            edit, *tested = message.tool_calls
+            assert [call.name for call in tested] in ([], ["runTests"])
+            old = str(edit.arguments["oldString"])
+            assert message.content.startswith("\n")
+            assert message.content in "\n" + context.read(path)
+            assert message.content.endswith(old) or message.content.split("\n")[-1].startswith(old.split("\n")[-1])
+            before[message.content.count("\n") - old.count("\n") - 1] += 1
+            result, _ = nano.call(edit, context)
+            assert result.text == messages[turn + 1].content
+        assert context.read(path) == document.text
+        assert len(ids) == len(weights)
+    assert set(before) == set(range(MOST_BEFORE + 1))
+    assert len(reading) > 30
 
 
 def test_weights_are_one_on_the_good_turns_of_the_assistant(made: list[Pair], renderer: Renderer) -> None:

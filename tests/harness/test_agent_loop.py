@@ -229,7 +229,11 @@ def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, re
     segment = trajectory.segments[0]
     assert segment.ids == renderer.render(trajectory.messages)[0]
     assert sorted(set(segment.turns)) == [-1, 0, 1, 2]
-    assert sum(segment.mask) < trajectory.usage.output_tokens
+    gone = [one.within(segment) for one in trajectory.forgotten]
+    before = [renderer.render(trajectory.messages[:n])[0] for n in (2, 4)]  # the request; and after the test run
+    assert [one.ids for one in gone] == [
+        [*start, *renderer.message(void)[0]] for start in before]  # the very tokens, where they stood
+    assert sum(segment.mask) + sum(sum(one.mask) for one in trajectory.forgotten) == trajectory.usage.output_tokens
 
 
 def test_an_answer_that_left_a_change_is_not_taken_back(env: Environment, renderer: Renderer) -> None:

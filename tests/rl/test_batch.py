@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from vivace.core.types import Attempt, Grade, Segment, Trajectory
+from vivace.core.types import Attempt, Forgotten, Grade, Segment, Trajectory
 from vivace.model.config import ModelConfig, alternating_mlp_types, interleaved_layer_types
 from vivace.model.decoder import Decoder
+from vivace.rl.advantage import VoidAdvantage
 from vivace.rl.batch import MicroBatch, group_rows, micro_batches
 from vivace.rl.config import LossConfig
 from vivace.rl.loss import policy_loss
@@ -105,6 +106,41 @@ def test_any_split_equals_the_written_formula(
     expected_loss, expected = written_formula(model, group, prompts=3)
     assert loss == pytest.approx(expected_loss, rel=1e-4, abs=1e-6)
     assert torch.allclose(gradient, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("max_tokens", [1, 100, 10_000])
+def test_answers_taken_back_are_learnt_where_they_stood(model: Decoder, group: list[Attempt], max_tokens: int) -> None:
+    """Each as the row it was, of which only the answer counts; with an advantage of its own."""
+    void = VoidAdvantage(0.125, -0.2)
+    rng, with_forgotten, expected = random.Random(5), [], torch.zeros(())
+    for number, attempt in enumerate(group):
+        segment = attempt.trajectory.segments[0]
+        places = [21, 21, len(segment.trained().ids)][: number % 4]
+        gone = [Forgotten(at=at, ids=ids, mask=[0, 1, 1, 1], logprobs=[0.0, -1.0, -2.0, -0.5])
+                for at in places if (ids := [rng.randrange(VOCAB) for _ in range(4)])]
+        trajectory = attempt.trajectory.model_copy(update={"forgotten": gone})
+        with_forgotten.append(attempt.model_copy(update={"trajectory": trajectory}))
+    parts = []
+    for attempt, value in zip(with_forgotten, ADVANTAGES, strict=True):
+        if value is not None:
+            whole = attempt.trajectory.segments[0]
+            parts += [(whole, value + 0.125, 0)]
+            parts += [(gone.within(whole), value - 0.2, gone.at) for gone in attempt.trajectory.forgotten]
+    tokens = sum(sum(segment.mask[skip:]) for segment, _, skip in parts)
+    model.zero_grad()
+    for segment, advantage, skip in parts:
+        logprobs = model.logprobs(torch.tensor([segment.ids]))[0]
+        for t in range(max(skip, 1), len(segment.ids)):
+            if segment.mask[t]:
+                r = min(float((logprobs[t - 1].detach() - segment.logprobs[t]).exp()), 5.0)
+                expected = expected - r * advantage * logprobs[t - 1] / tokens / 2
+    expected.backward()
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    rows = group_rows(with_forgotten, ADVANTAGES, prompts=2, void=void)
+    assert sum(row.skip > 0 for row in rows) == 6
+    loss, got = loss_and_gradient(model, micro_batches(rows, max_tokens))
+    assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+    assert torch.allclose(got, gradient, atol=2e-6)
 
 
 def test_common_starts_are_run_once_and_sampled_tokens_in_them_count_for_every_row(group: list[Attempt]) -> None:

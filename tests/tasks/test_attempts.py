@@ -75,6 +75,24 @@ def test_the_direct_expert_edits_what_is_attached_tests_and_stops(player: Player
     assert sum(segment.mask) == attempt.trajectory.usage.output_tokens > 0
 
 
+def test_the_reading_expert_reads_back_what_leads_up_to_its_edit(player: Player, task: Task, codec: Renderer) -> None:
+    attempt = _play(player, task, codec, "read", 0)
+    assert attempt.grade.solved
+    assert attempt.trajectory.patch == task.gold_patch
+    assert _calls(attempt) == [["replace_string_in_file", "runTests"], ["task_complete"]]
+    edit = next(message for message in attempt.trajectory.messages if message.role == "assistant")
+    shown = attempt.trajectory.messages[1].content
+    assert edit.content in shown
+    assert edit.content.startswith("\n")
+    assert edit.content.split("\n")[-1].strip() == edit.tool_calls[0].arguments["oldString"]
+
+
+def test_several_bugs_are_read_and_mended_one_answer_each(player: Player, double: Task, codec: Renderer) -> None:
+    attempt = _play(player, double, codec, "read", 0)
+    assert attempt.grade.solved, attempt.grade
+    assert _calls(attempt) == [["replace_string_in_file"], ["replace_string_in_file", "runTests"], ["task_complete"]]
+
+
 def test_the_recovering_expert_takes_wrong_edits_back(player: Player, task: Task, codec: Renderer) -> None:
     attempts = [_play(player, task, codec, "recover", seed) for seed in range(3)]
     assert all(attempt.grade.solved for attempt in attempts)

@@ -114,6 +114,22 @@ class Segment(Record):
         return Segment(ids=self.ids[:end], mask=self.mask[:end], logprobs=self.logprobs[:end], turns=self.turns[:end])
 
 
+class Forgotten(Record):
+    """An answer that was taken back: what followed the first `at` ids of the segment, in parallel lists as there."""
+
+    at: int
+    ids: list[int] = Field(default_factory=list)
+    mask: list[int] = Field(default_factory=list)
+    logprobs: list[float] = Field(default_factory=list)
+
+    def within(self, segment: Segment) -> Segment:
+        """The segment as it was with this answer at its end."""
+        turn = max(segment.turns[: self.at], default=-1) + 1
+        return Segment(ids=segment.ids[: self.at] + self.ids, mask=segment.mask[: self.at] + self.mask,
+                       logprobs=segment.logprobs[: self.at] + self.logprobs,
+                       turns=segment.turns[: self.at] + [turn if bit else -1 for bit in self.mask])
+
+
 class ToolOutcome(Record):
     """What became of one tool call. `kind` is from the tool's own closed list (`ok`, `no_match`, ...)."""
 
@@ -136,6 +152,8 @@ class Trajectory(Record):
     turns: int = 0
     taken_back: int = 0
     """Answers among the turns that are not in the record: see `harness.loop.Limits.take_backs`."""
+    forgotten: list[Forgotten] = Field(default_factory=list)
+    """Those answers, token by token (of a native client)."""
     test_runs: int = 0
     tests_at_end: Literal["", "passed", "failed"] = ""
     """What FAIL_TO_PASS said of the very files the attempt ended with, if the agent had them run on these."""

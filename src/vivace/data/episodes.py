@@ -16,6 +16,7 @@ from vivace.harness.attachments import TERSE, Attachment
 from vivace.harness.edit.minimal import minimal_edits
 from vivace.harness.prompts import opening
 from vivace.harness.tools.registry import get_profile
+from vivace.tasks.reading import read_back
 from vivace.tasks.statements import Suspect, complex_statement, simple_statement
 
 PROFILE = get_profile("nano")
@@ -48,8 +49,11 @@ class Step:
     good: bool
 
 
-def episode(fault: Fault, rng: random.Random) -> list[Step]:
-    """One conversation; empty where not all of the functions would be attached, or where an edit is too long."""
+def episode(fault: Fault, rng: random.Random, reads: bool = False) -> list[Step]:
+    """One conversation; empty where not all of the functions would be attached, or where an edit is too long.
+
+    `reads`: each edit is an answer of its own, which first reads back the lines that lead up to it.
+    """
     test, error = _test(fault, rng), rng.choice(ERRORS).format(a=rng.randint(0, 40), b=rng.randint(0, 40))
     places = [Suspect(name, fault.path) for name in fault.functions]
     shown = _attached(fault)
@@ -65,12 +69,17 @@ def episode(fault: Fault, rng: random.Random) -> list[Step]:
         edits = minimal_edits(now, text)
         if not edits or any(not old or old.count("\n") > 6 for old, _ in edits):
             return []
-        calls = [_call("replace_string_in_file", filePath=fault.path, oldString=a, newString=b) for a, b in edits]
-        steps.append(Step(_turn(*calls, _call("runTests")), good))
-        for old, new in edits:
-            after = now.replace(old, new, 1)
-            steps.append(_result(f"edited {fault.path} line {_first_change(now, after)}"))
-            now = after
+        answers = [[edit] for edit in edits] if reads else [edits]
+        for number, answer in enumerate(answers):
+            calls = [_call("replace_string_in_file", filePath=fault.path, oldString=a, newString=b) for a, b in answer]
+            if number == len(answers) - 1:
+                calls.append(_call("runTests"))
+            thought = read_back(now, answer[0][0], _begin(fault, now, answer[0][0]), rng) if reads else ""
+            steps.append(Step(_turn(*calls, thought=thought), good))
+            for old, new in answer:
+                after = now.replace(old, new, 1)
+                steps.append(_result(f"edited {fault.path} line {_first_change(now, after)}"))
+                now = after
         failed = f"0 passed, 1 failed\n{test}\nline {rng.randint(5, 300)}: {error}"
         steps.append(_result(f"{rng.randint(1, 5)} passed, 0 failed" if good else failed))
     return [*steps, Step(_turn(_call("task_complete")), True)]
@@ -102,8 +111,14 @@ def _first_change(before: str, after: str) -> int:
     return next(number for number, (a, b) in enumerate(pairs, 1) if a != b)
 
 
-def _turn(*calls: ToolCall) -> Message:
-    return Message(role="assistant", tool_calls=list(calls))
+def _begin(fault: Fault, now: str, old: str) -> int:
+    """First line of the function that the edit is in; of the file where it is in none."""
+    line = now.count("\n", 0, now.index(old)) + 1
+    return max((first for first, last in fault.functions.values() if first <= line <= last), default=1)
+
+
+def _turn(*calls: ToolCall, thought: str = "") -> Message:
+    return Message(role="assistant", content=thought, tool_calls=list(calls))
 
 
 def _call(name: str, **arguments: Any) -> ToolCall:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from vivace.data.documents import Document
 from vivace.data.repair import RepairConfig, choose, sited_functions
-from vivace.tasks.mutate import Site, apply
+from vivace.tasks.mutate import Site
 from vivace.text.chat import Renderer
 
 LINES = 24
@@ -55,10 +55,16 @@ def _lines(text: str, first: int, last: int, faults: dict[int, Site]) -> list[tu
         if not line.strip():
             before += "\n"
             continue
-        broken = apply(text, faults[number]).split("\n")[number - 1] if number in faults else line
-        pairs.append((f"{before}\n{broken}", line.strip() if number in faults else ""))
+        shown = _broken(text, faults[number]) if number in faults else line
+        pairs.append((f"{before}\n{shown}", line.strip() if number in faults else ""))
         before = ""
     return pairs
+
+
+def _broken(text: str, site: Site) -> str:
+    """The line of this fault with it."""
+    begin, end = text.rfind("\n", 0, site.start) + 1, text.find("\n", site.end)
+    return f"{text[begin : site.start]}{site.replacement}{text[site.end : end if end >= 0 else len(text)]}"
 
 
 def _rendered(drill: list[tuple[str, str]], renderer: Renderer, context: float) -> tuple[list[int], list[float]]:

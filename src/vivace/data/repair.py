@@ -36,6 +36,8 @@ class RepairConfig(BaseModel):
     recover: float = Field(0.3, ge=0, le=1)
     """Share of documents with wrong edits first, one to `most_wrong`, each taken back by the next."""
     most_wrong: int = 3
+    reads: float = Field(0.0, ge=0, le=1)
+    """Share of documents in which each edit is preceded by the lines that lead up to it."""
     system: float = Field(0.5, ge=0, le=1)
     """Share of documents that open with the system message; it is always the same and soon known."""
     context_weight: float = Field(0.1, ge=0, le=1)
@@ -58,7 +60,7 @@ def repair_documents(
         sited = sited_functions(document, config)
         for name in sited:
             for _ in range(config.per_function):
-                steps = episode(_fault(document, name, sited, config, rng), rng)
+                steps = episode(_fault(document, name, sited, config, rng), rng, rng.random() < config.reads)
                 if steps:
                     yield _weighed(steps if rng.random() < config.system else steps[1:], renderer, config)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vivace.core.errors import BadInput, ContextOverflow, InfraError
 from vivace.core.protocols import Client
-from vivace.core.types import Completion, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
+from vivace.core.types import Completion, Forgotten, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
@@ -95,6 +95,7 @@ class _Attempt:
         self.schemas = profile.schemas()
         self.usage = Usage()
         self.outcomes: list[ToolOutcome] = []
+        self.forgotten: list[Forgotten] = []
         self.stuck = StuckDetector()
         self.turn = self.asked = self.taken_back = self.invalid = 0
         self.start = time.monotonic()
@@ -121,6 +122,7 @@ class _Attempt:
             "usage": self.usage,
             "turns": self.asked,
             "taken_back": self.taken_back,
+            "forgotten": self.forgotten,
             "test_runs": self.context.test_runs,
             "tests_at_end": tests,
             "seconds": round(time.monotonic() - self.start, 3),
@@ -162,7 +164,9 @@ class _Attempt:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
             except _WithoutEffect:
                 self.taken_back += 1
-                self.record.take_back(mark)
+                gone = self.record.take_back(mark)
+                if gone.ids:
+                    self.forgotten.append(gone)
                 del self.outcomes[outcomes:]
                 continue
             self.turn += 1
@@ -221,6 +225,8 @@ class _Attempt:
     def _act(self, message: Message) -> StopReason | None:
         """Run the calls of one answer in order; one result message each."""
         if not message.tool_calls:
+            if not self.context.env.workspace.changed_files():
+                self._forget_if_allowed()  # a thought without an act
             return "complete"
         usable = done = acted = False
         most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vivace.core.errors import ModelError
 from vivace.core.protocols import Codec
-from vivace.core.types import Completion, Message, Segment
+from vivace.core.types import Completion, Forgotten, Message, Segment
 
 
 class Transcript:
@@ -63,12 +63,17 @@ class Transcript:
         """Where the record stands, for `take_back`."""
         return len(self.messages), len(self.segment.ids)
 
-    def take_back(self, mark: tuple[int, int]) -> None:
-        """Forget what was added since `mark`: the model goes on as if it had not been said."""
-        messages, ids = mark
+    def take_back(self, mark: tuple[int, int]) -> Forgotten:
+        """Forget what was added since `mark`, and return its answer: the model goes on as if it had not been said."""
+        messages, at = mark
         del self.messages[messages:]
-        for part in (self.segment.ids, self.segment.mask, self.segment.logprobs, self.segment.turns):
-            del part[ids:]
+        segment = self.segment
+        answer = len(segment.mask) - (segment.mask[at:][::-1] + [1]).index(1)  # without results that came after it
+        gone = Forgotten(at=at, ids=segment.ids[at:answer], mask=segment.mask[at:answer],
+                         logprobs=segment.logprobs[at:answer])
+        for part in (segment.ids, segment.mask, segment.logprobs, segment.turns):
+            del part[at:]
+        return gone
 
     def _extend(self, ids: Sequence[int], mask: int = 0, logprobs: Sequence[float] = (), turn: int = -1) -> None:
         segment = self.segment

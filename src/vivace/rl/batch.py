@@ -14,17 +14,19 @@ import torch
 from torch import Tensor
 
 from vivace.core.types import Attempt, Segment
+from vivace.rl.advantage import NOTHING_VOID, VoidAdvantage
 
 BATCH_OVERHEAD = 128  # what one more micro-batch costs, in tokens
 
 
 @dataclass(frozen=True)
 class Row:
-    """One segment of a rollout and its share of the loss: `weight` is 1 / (P * N_q), for sampled tokens."""
+    """One segment of a rollout and its share of the loss: `weight` is 1 / (P * N_q), for sampled tokens from `skip` on."""
 
     segment: Segment
     advantage: float
     weight: float
+    skip: int = 0
 
     def __len__(self) -> int:
         return len(self.segment.ids)
@@ -35,7 +37,7 @@ class MicroBatch:
     """`prefix_P` (possibly empty) is followed by each of the `ids_BT`, right-padded.
 
     Column t of the fp32 tensors, (B, P + T - 1), is about predicting token t + 1 of prefix and row; weight 0 = not
-    sampled. Rows agree on all columns of the prefix but the advantages and weights.
+    sampled, or learnt in another row. Rows agree on all columns of the prefix but the advantages and weights.
     """
 
     prefix_P: Tensor
@@ -48,17 +50,21 @@ class MicroBatch:
         return MicroBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def group_rows(attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int) -> list[Row]:
+def group_rows(
+    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, void: VoidAdvantage = NOTHING_VOID
+) -> list[Row]:
     """Rows of one prompt's valid rollouts. Segments of a compacted rollout share its advantage, and the
-    denominator counts tokens of rollouts, so one cut into pieces weighs no more than a whole one."""
-    valid = [(a, value) for a, value in zip(attempts, advantages, strict=True) if value is not None]
-    tokens = sum(sum(segment.mask) for attempt, _ in valid for segment in attempt.trajectory.segments)
-    return [
-        Row(segment.trained(), value, 1 / (prompts * tokens))
-        for attempt, value in valid
-        for segment in attempt.trajectory.segments
-        if value and any(segment.mask)
-    ]
+    denominator counts tokens of rollouts, so one cut into pieces weighs no more than a whole one. Answers that were
+    taken back are rows too, of which only the answer is learnt: their advantage is lower by what `void` says."""
+    valid = [(a.trajectory, value) for a, value in zip(attempts, advantages, strict=True) if value is not None]
+    tokens = sum(sum(part.mask) for trajectory, _ in valid for part in (*trajectory.segments, *trajectory.forgotten))
+    weight = 1 / (prompts * max(tokens, 1))
+    rows = []
+    for trajectory, value in valid:
+        rows += [Row(s.trained(), value + void.kept, weight) for s in trajectory.segments if any(s.mask)]
+        rows += [Row(f.within(trajectory.segments[-1]), value + void.taken_back, weight, f.at)
+                 for f in trajectory.forgotten]
+    return [row for row in rows if row.advantage]
 
 
 def micro_batches(rows: Sequence[Row], max_tokens: int) -> list[MicroBatch]:
@@ -100,6 +106,7 @@ def collate(rows: Sequence[Row], shared: int) -> MicroBatch:
         ids[i, : len(row)] = torch.tensor(row.segment.ids)
         behaviour[i, : len(row) - 1] = torch.tensor(row.segment.logprobs[1:])
         weights[i, : len(row) - 1] = torch.tensor(row.segment.mask[1:]) * row.weight
+        weights[i, : max(row.skip - 1, 0)] = 0.0
         advantages[i] = row.advantage
     return MicroBatch(ids[0, :start].clone(), ids[:, start:], behaviour, advantages, weights)
 

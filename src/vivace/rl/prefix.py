@@ -56,7 +56,8 @@ def rollout_logprobs(model: Decoder, batch: MicroBatch, temperature: float = 1.0
     places = torch.arange(prefix + width - 1, device=inputs.device)
     x_1PD = model.hidden(batch.prefix_P[None], places[None, :prefix], cache)
     after = torch.cat([batch.prefix_P[1:], batch.ids_BT[0, :1]])[None]
-    common = _scattered(model, x_1PD, after, batch.weights[:1, :prefix] > 0, temperature)
+    sampled = (batch.weights[:, :prefix] > 0).any(0, keepdim=True)
+    common = _scattered(model, x_1PD, after, sampled, temperature)
     if width == 1:  # the rows are all alike
         return common.expand(rows, -1)
     x_BTD = model.hidden(inputs, places[prefix:].expand(rows, -1), cache)

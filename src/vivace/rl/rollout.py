@@ -11,7 +11,7 @@ from typing import Protocol
 from vivace.core.crew import Crew
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Effort, Task
-from vivace.rl.advantage import advantages, informative
+from vivace.rl.advantage import NOTHING_VOID, VoidAdvantage, advantages, informative, void_advantage
 from vivace.rl.config import RLConfig
 from vivace.rl.reward import GroupReward, group_rewards
 
@@ -48,6 +48,7 @@ class Scored:
     reward: GroupReward
     advantages: list[float | None]
     informative: bool
+    void: VoidAdvantage = NOTHING_VOID
 
 
 def collect(
@@ -91,7 +92,9 @@ def score(group: Group, config: RLConfig) -> Scored:
     """Rewards and advantages of a group, its attempts in the order of their sample numbers."""
     group.attempts.sort(key=lambda attempt: attempt.sample)
     reward = group_rewards(group.attempts, config, group.effort)
-    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards))
+    valid = [a for a, value in zip(group.attempts, reward.rewards, strict=True) if value is not None]
+    void = void_advantage(valid, config.void_price)
+    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards) or void != NOTHING_VOID, void)
 
 
 def attempt_seed(seed: int, step: int, task_id: str, sample: int) -> int:

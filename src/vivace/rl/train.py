@@ -184,6 +184,7 @@ def rollout_metrics(scored: Sequence[Scored]) -> dict[str, Any]:
         "tokens_per_solved": sum(tokens) / solved if solved else None,
         "turns_mean": fmean(attempt.trajectory.turns for attempt in valid) if valid else 0.0,
         "test_runs_mean": fmean(attempt.trajectory.test_runs for attempt in valid) if valid else 0.0,
+        "taken_back_mean": fmean(attempt.trajectory.taken_back for attempt in valid) if valid else 0.0,
         "truncated": sum(attempt.grade.status == "budget" for attempt in valid),
         "canary": sum(attempt.grade.solved for attempt in valid if attempt.task_id in impossible),
     }

@@ -76,7 +76,8 @@ def update(
     batches = [
         batch
         for group in used
-        for batch in micro_batches(group_rows(group.group.attempts, group.advantages, len(used)), config.micro_tokens)
+        for batch in micro_batches(group_rows(group.group.attempts, group.advantages, len(used), group.void),
+                                   config.micro_tokens)
     ]
     if not batches:
         return {"groups_used": 0}

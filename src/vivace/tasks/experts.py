@@ -19,10 +19,11 @@ from vivace.harness.clients.scripted import AnswerCodec, ScriptedClient
 from vivace.harness.edit.minimal import minimal_edits
 from vivace.tasks.layers import Layer
 from vivace.tasks.mutate import Function, apply, functions, sites
+from vivace.tasks.reading import read_back
 from vivace.tasks.statements import Suspect, suspects
 from vivace.tasks.workspaces import buggy_files, layer_files
 
-Style = Literal["direct", "recover"]
+Style = Literal["direct", "read", "recover"]
 Script = Generator[Message, list[str], None]
 
 _TESTED = re.compile(r"^(\d+) passed, (\d+) failed")
@@ -30,9 +31,9 @@ _HIT = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):")
 
 
 def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, seed: int) -> ScriptedClient:
-    """An expert for one task. `direct` edits right away; `recover` first makes one to three wrong tries, takes each
-    back when the tests say so, and then makes the right one. Seeded, and mostly canonical: a small model has to
-    learn the form from few examples.
+    """An expert for one task. `direct` edits right away; `read` reads back the lines that lead up to each edit;
+    `recover` reads too, and first makes one to three wrong tries and takes each back when the tests say so. Seeded,
+    and mostly canonical: a small model has to learn the form from few examples.
 
     Raises:
         BadInput: the statement names no function that is in its file.
@@ -116,8 +117,7 @@ class _Expert:
     def _wrong_turns(
         self, places: Sequence[tuple[Suspect, Function]], fixed: dict[str, str]
     ) -> Generator[Message, list[str], bool]:
-        """One to three wrong tries: edits of the functions, or an "edit" that changes nothing, as a model makes when it
-        sees nothing wrong with the line it chose. True if one of them happens to satisfy the tests."""
+        """One to three edits of the functions that do not help. True if one of them happens to satisfy the tests."""
         broken = dict(self.now)
         wrong = []
         for place, function in places:
@@ -125,33 +125,36 @@ class _Expert:
             edited = (apply(broken[place.path], site) for site in sites(broken[place.path], lines=lines))
             wrong += [(place.path, text) for text in edited if text != fixed.get(place.path)]
         for path, text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 3))):
-            if self.rng.random() < 0.4 and (line := self._quoted(places)):
-                yield _turn(_call("replace_string_in_file", filePath=line[0], oldString=line[1], newString=line[1]),
-                            _call("runTests"))
-            elif (yield from self._try({**broken, path: text})):
+            if (yield from self._try({**broken, path: text})):
                 return True
         return False
 
-    def _quoted(self, places: Sequence[tuple[Suspect, Function]]) -> tuple[str, str] | None:
-        """Path and text of some line of the functions that stands in its file only once."""
-        place, function = self.rng.choice(list(places))
-        text = self.now[place.path]
-        lines = [line.strip() for line in text.split("\n")[function.line : function.end_line]]
-        once = [line for line in lines if len(line) > 3 and text.count(line) == 1]
-        return (place.path, self.rng.choice(once)) if once else None
+    def _read_back(self, path: str, old: str) -> str:
+        """The lines that lead up to `old` within its function."""
+        line = self.now[path].count("\n", 0, self.now[path].index(old)) + 1
+        own = (f.line for place, f in self.places if place.path == path and f.line <= line <= f.end_line)
+        return read_back(self.now[path], old, max(own, default=1), self.rng)
 
     def _try(self, texts: dict[str, str]) -> Generator[Message, list[str], bool]:
         """Edit the files into `texts` (whatever stands in them now) and test in the same turn; whether all is green."""
-        edits = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
-                 for path, text in texts.items() for old, new in minimal_edits(self.now[path], text)]
+        edits = [(path, edit) for path, text in texts.items() for edit in minimal_edits(self.now[path], text)]
+        calls = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
+                 for path, (old, new) in edits]
+        if self.style == "direct":
+            results = yield _turn(*calls, _call("runTests"))
+        else:
+            results = []
+            for number, ((path, edit), call) in enumerate(zip(edits, calls, strict=True), 1):
+                last = [_call("runTests")] if number == len(edits) else []
+                results = yield _turn(call, *last, thought=self._read_back(path, edit[0]))
+                self.now[path] = self.now[path].replace(*edit, 1)
         self.now.update(texts)
-        results = yield _turn(*edits, _call("runTests"))
         tested = _TESTED.match(results[-1])
         return tested is not None and int(tested[2]) == 0 < int(tested[1]) and "stopped" not in results[-1]
 
 
-def _turn(*calls: ToolCall) -> Message:
-    return Message(role="assistant", tool_calls=list(calls))
+def _turn(*calls: ToolCall, thought: str = "") -> Message:
+    return Message(role="assistant", content=thought, tool_calls=list(calls))
 
 
 def _call(name: str, **arguments: Any) -> ToolCall:
