@@ -79,6 +79,7 @@ def test_what_the_clock_stopped_is_believed_the_second_time() -> None:
 
 def test_an_agent_waits_ten_seconds_at_most() -> None:
     assert agent_limits(TestSpec(timeout_s=30.0)).wall_s == 10.0
+    assert agent_limits(TestSpec(timeout_s=30.0)).cpu_s == 4.0
     assert agent_limits(TestSpec(timeout_s=3.0)).wall_s == 3.0
 
 

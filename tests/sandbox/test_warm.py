@@ -107,6 +107,15 @@ def test_a_run_that_goes_wrong_does_not_spoil_the_next(
     assert warm.run_pytest(workspace, [f"{FILE}::test_add"]).passed([f"{FILE}::test_add"])
 
 
+def test_what_loops_is_stopped_by_its_processor_time(warm: WarmTests, workspace: Workspace) -> None:
+    workspace.write_text("calc.py", "def add(a, b):\n    while True: pass\n")
+    report = warm.run_pytest(workspace, [f"{FILE}::test_add"], limits=ExecLimits(wall_s=120, cpu_s=1))
+    assert (report.exit_code, report.timed_out, report.trusted) == (137, False, False)
+    assert report.duration_s < 60
+    workspace.write_text("calc.py", GOOD)
+    assert warm.run_pytest(workspace, [f"{FILE}::test_add"]).passed([f"{FILE}::test_add"])
+
+
 def test_daemons_of_one_run_do_not_reach_the_next(warm: WarmTests, workspace: Workspace) -> None:
     daemon = """
 import os, time

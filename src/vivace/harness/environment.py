@@ -13,7 +13,7 @@ from vivace.sandbox import ExecLimits, Workspace
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import WarmTests
 
-AGENT_SECONDS = 10.0
+AGENT_SECONDS, AGENT_CPU_SECONDS = 10.0, 4.0
 """Of one test run that an agent asks for. Edits that hang are common, a group of attempts waits for the slowest, and
 the tests of a task take under 3 s; grading keeps the task's own limit."""
 
@@ -96,7 +96,7 @@ class Environment:
 
 def agent_limits(spec: TestSpec) -> ExecLimits:
     """What a test run asked for by an agent may use."""
-    return ExecLimits(wall_s=min(spec.timeout_s, AGENT_SECONDS))
+    return ExecLimits(wall_s=min(spec.timeout_s, AGENT_SECONDS), cpu_s=min(spec.timeout_s, AGENT_CPU_SECONDS))
 
 
 def task_environment(

@@ -183,6 +183,7 @@ def serve(link: socket.socket) -> None:
     import gc
     import importlib
     import random
+    import resource
     import signal
     import time
 
@@ -209,6 +210,8 @@ def serve(link: socket.socket) -> None:
             os.setsid()
             set_dumpable(1)
             random.seed()
+            most = min(request["cpu_s"], resource.getrlimit(resource.RLIMIT_CPU)[1] % (1 << 63))
+            resource.setrlimit(resource.RLIMIT_CPU, (most, most))
             os.dup2(fds[0], 1)
             os.dup2(fds[0], 2)
             os.close(fds[0])

@@ -47,7 +47,7 @@ class WarmTests:
     Args:
         open_workspace: opens a fresh workspace of the base, with the environment the tests need.
         python: interpreter that has pytest.
-        limits: of a slot: memory, processes, disk and file size; output and time are given for each run.
+        limits: of a slot: memory, processes, disk and file size; output and times are given for each run.
         env: added to the environment of the tests.
     """
 
@@ -185,7 +185,7 @@ class _Slot:
         channel, channel_write = os.pipe()
         start = time.monotonic()
         try:
-            message = json.dumps({**request, "wall_s": limits.wall_s}).encode() + b"\n"
+            message = json.dumps({**request, "wall_s": limits.wall_s, "cpu_s": limits.processor_seconds}).encode() + b"\n"
             self.link.settimeout(_GRACE_S)
             with suppress(OSError):  # it died since: noticed below
                 sent = socket.send_fds(self.link, [message[: 1 << 16]], [output_write, channel_write])
