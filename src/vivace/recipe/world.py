@@ -18,7 +18,7 @@ from vivace.tasks.layers import Layer, build_layers
 from vivace.tasks.registry import read_tasks
 from vivace.tasks.sources import Manifest, load_manifest
 
-ATTEMPTS_PER_CORE = 8  # most of an attempt is waiting for the engine, which batches
+ATTEMPTS_PER_CORE = 12  # most of an attempt is waiting for the engine, which batches
 
 
 @dataclass
