@@ -155,8 +155,9 @@ class Trajectory(Record):
     forgotten: list[Forgotten] = Field(default_factory=list)
     """Those answers, token by token (of a native client)."""
     test_runs: int = 0
-    tests_at_end: Literal["", "passed", "failed"] = ""
-    """What FAIL_TO_PASS said of the very files the attempt ended with, if the agent had them run on these."""
+    tests_at_end: Literal["", "passed", "failed", "stopped"] = ""
+    """What FAIL_TO_PASS said of the very files the attempt ended with, if the agent had them run on these; "stopped": a
+    limit ended that run (its processor time, memory, ...), which is tighter than that of grading."""
     seconds: float = 0.0
     error: str = ""
     hashes: dict[str, str] = Field(default_factory=dict)

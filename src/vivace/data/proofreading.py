@@ -14,8 +14,8 @@ from vivace.data.repair import RepairConfig, choose, sited_functions
 from vivace.tasks.mutate import Site
 from vivace.text.chat import Renderer
 
-LINES = 24
-"""Of one drill, about; whole functions."""
+LINES = 30
+"""Of one drill at most, but for a function that is longer."""
 WRONG = 0.25
 """Share of lines with a fault, at most; never fewer than one a function."""
 
@@ -32,10 +32,11 @@ def proof_documents(
         drill: list[tuple[str, str]] = []
         for (first, last), own in functions:
             faults = {site.line: site for site in _faults(own, last - first + 1, config, rng)}
-            drill += _lines(document.text, first, last, faults)
-            if len(drill) >= LINES:
+            lines = _lines(document.text, first, last, faults)
+            if drill and len(drill) + len(lines) > LINES:
                 yield _rendered(drill, renderer, config.context_weight)
                 drill = []
+            drill += lines
         if drill:
             yield _rendered(drill, renderer, config.context_weight)
 

@@ -52,7 +52,7 @@ def repair_documents(
 ) -> Iterator[tuple[list[int], list[float]]]:
     """(ids, loss weights), `per_function` documents a function, in corpus order; deterministic by seed.
 
-    Weights are 1 on the good turns of the assistant, 0 on its wrong turn and on the system message, and
+    Weights are 1 on the good turns of the assistant, 0 on its wrong ones and on the system message, and
     `context_weight` on the rest.
     """
     for document in documents:

@@ -109,7 +109,7 @@ def task_environment(
     cache: TestCache | None = None,
     warm: WarmTests | None = None,
 ) -> Environment:
-    """The environment of a task, whose tests run as its `TestSpec` says, but for `AGENT_SECONDS` at most.
+    """The environment of a task, whose tests run as its `TestSpec` says, but within `agent_limits`.
 
     Args:
         python: interpreter that has the package's test dependencies.

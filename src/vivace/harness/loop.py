@@ -43,8 +43,9 @@ class Limits(Record):
     max_seconds: float = Field(default=600.0, gt=0)
     max_test_runs: int = Field(default=16, ge=0)
     take_backs: int = Field(default=0, ge=0)
-    """Answers without any effect (cut short, or edits none of which could be made) that are forgotten and asked for
-    again, in one attempt. A large model learns from the error it reads; a small one repeats what it has just said."""
+    """Answers without any effect (cut short, edits none of which could be made, on a task with tests also mere text)
+    that are forgotten and asked for again, in one attempt. A large model learns from the error it reads; a small one
+    repeats what it has just said."""
 
 
 def run(
@@ -133,7 +134,9 @@ class _Attempt:
     def _tests_at_end(self) -> str:
         tests = self.task.FAIL_TO_PASS
         held = self.context.tested.get(self.context.test_key(tests)) if tests else None
-        return {"ok": "passed", "tests_failed": "failed"}.get(held.kind, "") if held else ""
+        if held is None:
+            return ""
+        return "stopped" if held.stopped else {"ok": "passed", "tests_failed": "failed"}.get(held.kind, "")
 
     def _attached(self) -> list[Attachment]:
         workspace = self.context.env.workspace
@@ -225,7 +228,7 @@ class _Attempt:
     def _act(self, message: Message) -> StopReason | None:
         """Run the calls of one answer in order; one result message each."""
         if not message.tool_calls:
-            if not self.context.env.workspace.changed_files():
+            if self.task.FAIL_TO_PASS and not self.context.env.workspace.changed_files():
                 self._forget_if_allowed()  # a thought without an act
             return "complete"
         usable = done = acted = False

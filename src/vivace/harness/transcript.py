@@ -68,7 +68,7 @@ class Transcript:
         messages, at = mark
         del self.messages[messages:]
         segment = self.segment
-        answer = len(segment.mask) - (segment.mask[at:][::-1] + [1]).index(1)  # without results that came after it
+        answer = len(segment.mask) - [*segment.mask[at:][::-1], 1].index(1)  # without results that came after it
         gone = Forgotten(at=at, ids=segment.ids[at:answer], mask=segment.mask[at:answer],
                          logprobs=segment.logprobs[at:answer])
         for part in (segment.ids, segment.mask, segment.logprobs, segment.turns):

@@ -21,7 +21,8 @@ BATCH_OVERHEAD = 128  # what one more micro-batch costs, in tokens
 
 @dataclass(frozen=True)
 class Row:
-    """One segment of a rollout and its share of the loss: `weight` is 1 / (P * N_q), for sampled tokens from `skip` on."""
+    """One segment of a rollout and its share of the loss: `weight` is 1 / (P * N_q), for its sampled tokens from `skip`
+    on."""
 
     segment: Segment
     advantage: float

@@ -46,7 +46,7 @@ class PrefixCache:
 
 
 def rollout_logprobs(model: Decoder, batch: MicroBatch, temperature: float = 1.0) -> Tensor:
-    """log p of every sampled token at `temperature`, (B, P + T - 1) fp32; 0 where the weight is 0."""
+    """log p of every sampled token at `temperature`, (B, P + T - 1) fp32; 0 where no row has a weight."""
     prefix, (rows, width) = len(batch.prefix_P), batch.ids_BT.shape
     inputs, targets = batch.ids_BT[:, :-1], batch.ids_BT[:, 1:]
     own = batch.weights[:, prefix:] > 0

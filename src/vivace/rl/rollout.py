@@ -42,7 +42,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Scored:
-    """A group with its rewards; `informative` ones make up the batch."""
+    """A group with its rewards; `informative` ones make up the batch, beside those with void answers."""
 
     group: Group
     reward: GroupReward
@@ -93,8 +93,8 @@ def score(group: Group, config: RLConfig) -> Scored:
     group.attempts.sort(key=lambda attempt: attempt.sample)
     reward = group_rewards(group.attempts, config, group.effort)
     valid = [a for a, value in zip(group.attempts, reward.rewards, strict=True) if value is not None]
-    void = void_advantage(valid, config.void_price)
-    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards) or void != NOTHING_VOID, void)
+    price = 0.0 if config.reward == "random" else config.void_price  # a control has no other signal
+    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards), void_advantage(valid, price))
 
 
 def attempt_seed(seed: int, step: int, task_id: str, sample: int) -> int:

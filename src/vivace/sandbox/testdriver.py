@@ -3,7 +3,7 @@
 "once" reads one JSON request from standard input, runs the tests with pytest or unittest, and writes one JSON line per
 finished test to the descriptor in $VIVACE_RESULT_FD. "serve" imports pytest first and then forks for every request
 that comes over the socket in $VIVACE_LINK_FD. Nothing of Vivace is imported. Request: {"runner", "ids", "args",
-"start", "top", "wall_s"}; lines: [test id, outcome] and at the end {"exit": code, "collected": bool}.
+"start", "top"; served: "wall_s", "cpu_s"}; lines: [test id, outcome] and at the end {"exit": code, "collected": bool}.
 """
 
 from __future__ import annotations

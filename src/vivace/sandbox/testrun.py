@@ -25,6 +25,7 @@ from vivace.sandbox.workspace import Workspace
 PYTEST_ARGS = ("-q", "--tb=short", "-rfE", "--no-header")
 DRIVER_ENV = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis"}
 # When several reports name one test (set-up, call, subtests, tear-down), the worst counts.
+_KILLED = 128 + 9  # what uses up its processor time ends like this
 _WORSE = {"passed": 0, "skipped": 1, "failed": 2, "error": 3}
 
 
@@ -46,6 +47,11 @@ class TestReport:
     killed: str | None = None
     canary_ok: bool | None = None
     """Whether the canary was reported failed; None without one."""
+
+    @property
+    def stopped(self) -> str:
+        """What ended the run before its end: a limit, "time" for its processor time too; "" if nothing did."""
+        return self.killed or ("time" if self.exit_code == _KILLED else "")
 
     @property
     def trusted(self) -> bool:

@@ -2,7 +2,7 @@
 
 Each slot holds a checkout of the base and a server that forks for every run. A run copies the changes of the caller's
 workspace into the slot, so workspaces come and go while the slots stay. Cold runs (`run_pytest`) share nothing with
-what ran before and are for grading; these are for everything that runs tests by the thousand.
+what ran before and are what a pass is granted by; these are for everything that runs tests by the thousand.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WarmTests:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self._open, self._python, self._env = open_workspace, python, dict(env or {})
-        self._limits = (limits or ExecLimits()).model_copy(update={"wall_s": _LIFE_S})
+        self._limits = (limits or ExecLimits()).model_copy(update={"wall_s": _LIFE_S, "cpu_s": None})
         self._idle: list[_Slot] = []
         self._free = threading.BoundedSemaphore(slots)
         self._lock = threading.Lock()
@@ -185,7 +185,8 @@ class _Slot:
         channel, channel_write = os.pipe()
         start = time.monotonic()
         try:
-            message = json.dumps({**request, "wall_s": limits.wall_s, "cpu_s": limits.processor_seconds}).encode() + b"\n"
+            times = {"wall_s": limits.wall_s, "cpu_s": limits.processor_seconds}
+            message = json.dumps({**request, **times}).encode() + b"\n"
             self.link.settimeout(_GRACE_S)
             with suppress(OSError):  # it died since: noticed below
                 sent = socket.send_fds(self.link, [message[: 1 << 16]], [output_write, channel_write])

@@ -22,7 +22,8 @@ class Player:
     """Plays tasks of the given layers, in as many threads as one likes.
 
     The agent's own test runs use warm sandboxes and a cache by workspace state, because a group of attempts repeats
-    the same edits; grading is always a cold run in a fresh workspace (kept by patch).
+    the same edits; what counts as solved has passed a cold run in a fresh workspace (kept by patch; `grade_trajectory`
+    has the details).
     """
 
     def __init__(

@@ -82,4 +82,4 @@ def _lines(function: Function) -> range:
 
 
 def _green(report: TestReport, task: Task) -> int:
-    return 0 if report.killed else sum(report.outcomes.get(test) == "passed" for test in task.FAIL_TO_PASS)
+    return 0 if report.stopped else sum(report.outcomes.get(test) == "passed" for test in task.FAIL_TO_PASS)

@@ -1,7 +1,7 @@
 """Scripted experts: they know the answer and show, in the real harness, how to get to it.
 
 An expert is a script that writes one assistant turn at a time and reads the tools' real results, so its
-demonstrations are ordinary trajectories. It mends what the harness attached to the request in one turn; functions
+demonstrations are ordinary trajectories. It mends what the harness attached to the request first; functions
 that the statement names but that were not attached it looks up first, one after the other.
 """
 
@@ -124,6 +124,7 @@ class _Expert:
             lines = set(range(function.line, function.end_line + 1))
             edited = (apply(broken[place.path], site) for site in sites(broken[place.path], lines=lines))
             wrong += [(place.path, text) for text in edited if text != fixed.get(place.path)]
+        wrong = list(dict.fromkeys(wrong))
         for path, text in self.rng.sample(wrong, min(len(wrong), self.rng.randint(1, 3))):
             if (yield from self._try({**broken, path: text})):
                 return True
@@ -136,11 +137,11 @@ class _Expert:
         return read_back(self.now[path], old, max(own, default=1), self.rng)
 
     def _try(self, texts: dict[str, str]) -> Generator[Message, list[str], bool]:
-        """Edit the files into `texts` (whatever stands in them now) and test in the same turn; whether all is green."""
+        """Edit the files into `texts` (whatever stands in them now) and test in the last turn; whether all is green."""
         edits = [(path, edit) for path, text in texts.items() for edit in minimal_edits(self.now[path], text)]
         calls = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
                  for path, (old, new) in edits]
-        if self.style == "direct":
+        if self.style == "direct" or not edits:
             results = yield _turn(*calls, _call("runTests"))
         else:
             results = []

@@ -59,17 +59,19 @@ def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: 
 
     Only a cold run makes an attempt count as solved, except that on training tasks the reference fix itself, with its
     tests green in the attempt, needs no third one: admission made two. That an attempt is not solved can be known
-    without: nothing was changed, or the same tests failed on the same files when the agent had them run.
+    without: nothing was changed, or the same tests failed on the same files when the agent had them run (on training
+    tasks also: were stopped by a limit that is tighter than grading's).
     """
     if trajectory.stop_reason == "infra":
         return Grade(status="infra", detail=trajectory.error)
     if not trajectory.patch.strip():  # admission has shown, twice, that the tree as it was fails
         found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
-    elif trajectory.tests_at_end == "failed" and all(map(layer.is_source, patched_paths(trajectory.patch))):
+    elif _seen_to_fail(task, trajectory) and all(map(layer.is_source, patched_paths(trajectory.patch))):
         scores = {"tamper": 0.0, "lines": float(_changed_lines(trajectory.patch))}
         found = Grade(status="failed", scores=scores, detail="its tests had failed in the attempt itself")
     elif task.split == "train" and trajectory.tests_at_end == "passed" and trajectory.patch == task.gold_patch:
-        scores = {"f2p": 1.0, "p2p": 1.0, "tamper": 0.0, "lines": float(_changed_lines(trajectory.patch))}
+        flags = tamper_flags(trajectory.patch, _test_names(task))
+        scores = {"f2p": 1.0, "p2p": 1.0, "tamper": float(len(flags)), "lines": float(_changed_lines(trajectory.patch))}
         found = Grade(status="solved", scores=scores, detail="the reference fix")
     else:
         judge = grade if cache is None else cache.grade
@@ -91,7 +93,7 @@ def run_tests(task: Task, layer: Layer, workspace: Workspace, *, canary: bool) -
 
 
 def run_warm(pool: WarmTests, spec: TestSpec, workspace: Workspace, ids: Sequence[str], *, canary: bool) -> TestReport:
-    """Some tests of a task's package (none: the whole suite) in a warm sandbox: fast, but not for grading."""
+    """Some tests of a task's package (none: the whole suite) in a warm sandbox: fast, but no ground for a pass."""
     limits = ExecLimits(wall_s=spec.timeout_s)
     if spec.runner == "unittest":
         return pool.run_unittest(workspace, ids, start=test_root(spec), limits=limits, canary=canary)
@@ -126,8 +128,7 @@ def _patched(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[d
 
 
 def _verdict(task: Task, report: TestReport, patch: str, ignored: list[str]) -> Grade:
-    names = sorted({re.split(r"::|\.", test_id.split("[")[0])[-1] for test_id in task.FAIL_TO_PASS})
-    flags = tamper_flags(patch, names)
+    flags = tamper_flags(patch, _test_names(task))
     scores = {
         "f2p": _share(report, task.FAIL_TO_PASS), "p2p": _share(report, task.PASS_TO_PASS),
         "canary": float(bool(report.canary_ok)), "tamper": float(len(flags)), "ignored": float(len(ignored)),
@@ -139,6 +140,14 @@ def _verdict(task: Task, report: TestReport, patch: str, ignored: list[str]) -> 
     if not solved:
         notes.append(_why(task, report))
     return Grade(status="solved" if solved else "failed", scores=scores, detail="; ".join(notes))
+
+
+def _seen_to_fail(task: Task, trajectory: Trajectory) -> bool:
+    return trajectory.tests_at_end == "failed" or (trajectory.tests_at_end == "stopped" and task.split == "train")
+
+
+def _test_names(task: Task) -> list[str]:
+    return sorted({re.split(r"::|\.", test_id.split("[")[0])[-1] for test_id in task.FAIL_TO_PASS})
 
 
 def _changed_lines(patch: str) -> int:

@@ -48,11 +48,13 @@ class Args(BaseModel):
 
 @dataclass(frozen=True)
 class Result:
-    """What the model reads (`text`) and what is counted (`kind`). `done` ends the attempt."""
+    """What the model reads (`text`) and what is counted (`kind`). `done` ends the attempt; `stopped` says of a test run
+    that a limit ended it."""
 
     text: str
     kind: Kind = "ok"
     done: bool = False
+    stopped: bool = False
 
 
 @dataclass

@@ -21,7 +21,7 @@ def run(args: MultiReplaceArgs, ctx: Context) -> Result:
         raise ToolError("invalid_input", "replacements is empty")
     texts: dict[str, str] = {}
     matches: dict[str, list[Match]] = {}
-    firsts: dict[str, int] = {}
+    numbers: dict[str, list[int]] = {}
     failures: list[tuple[int, ToolError]] = []
     for number, wanted in enumerate(args.replacements, 1):
         try:
@@ -30,7 +30,7 @@ def run(args: MultiReplaceArgs, ctx: Context) -> Result:
             match = locate(ctx, path, texts[path], wanted.oldString, wanted.newString)
             _refuse_overlap(match, matches.get(path, []))
             matches.setdefault(path, []).append(match)
-            firsts.setdefault(path, number)
+            numbers.setdefault(path, []).append(number)
         except ToolError as error:
             failures.append((number, error))
     edits: list[FileEdit] = []
@@ -38,8 +38,8 @@ def run(args: MultiReplaceArgs, ctx: Context) -> Result:
         try:
             edits.append(replace(ctx, path, texts[path], found))
         except ToolError as error:
-            failures.append((firsts[path], error))
-    return _result(ctx, edits, failures)
+            failures += [(number, error) for number in numbers[path]]
+    return _result(ctx, edits, sorted(failures, key=lambda failure: failure[0]))
 
 
 def _refuse_overlap(match: Match, others: list[Match]) -> None:

@@ -97,8 +97,8 @@ def _render(report: TestReport, ctx: Context) -> Result:
     counts = Counter("failed" if outcome == "error" else outcome for outcome in report.outcomes.values())
     bad = failures(report, ctx.env.mount_point)
     stopped = ""
-    if report.killed:
-        stopped = "stopped: " + ("took too long" if report.timed_out else f"too much {report.killed}")
+    if report.stopped:
+        stopped = "stopped: " + ("took too long" if report.stopped == "time" else f"too much {report.stopped}")
     elif not report.outcomes:
         last = shorten(report.output.strip().rsplit("\n", 1)[-1], TERSE_CHARACTERS)
         if report.exit_code in (0, 5):
@@ -107,7 +107,7 @@ def _render(report: TestReport, ctx: Context) -> Result:
     elif not report.collected_ok and "error" not in report.outcomes.values():
         stopped = f"the test process ended early (exit code {report.exit_code})"
     text = _terse(counts, bad, stopped) if ctx.terse else _full(counts, bad, stopped)
-    return Result(text, "tests_failed" if bad or stopped else "ok")
+    return Result(text, "tests_failed" if bad or stopped else "ok", stopped=bool(report.stopped))
 
 
 def _terse(counts: Counter[str], bad: list[Failure], stopped: str) -> str:
