@@ -102,7 +102,7 @@ def renderer() -> Renderer:
 
 @pytest.fixture(scope="module")
 def player(layer: Layer) -> Iterator[Player]:
-    with Player({layer.env: layer}, open_sandbox(), GENEROUS, slots=1) as player:
+    with Player({layer.env: layer}, open_sandbox(), GENEROUS) as player:
         yield player
 
 

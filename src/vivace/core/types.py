@@ -115,15 +115,18 @@ class Segment(Record):
 
 
 class Forgotten(Record):
-    """An answer that was taken back: what followed the first `at` ids of the segment, in parallel lists as there."""
+    """Answers that were taken back, with the results between them: what followed the first `at` ids of the segment, in
+    parallel lists as there."""
 
     at: int
+    why: str = ""
+    """Kind of the outcome that was without effect; "cut", "text", or "in_vain" for edits that did not help."""
     ids: list[int] = Field(default_factory=list)
     mask: list[int] = Field(default_factory=list)
     logprobs: list[float] = Field(default_factory=list)
 
     def within(self, segment: Segment) -> Segment:
-        """The segment as it was with this answer at its end."""
+        """The segment as it was with these answers at its end."""
         turn = max(segment.turns[: self.at], default=-1) + 1
         return Segment(ids=segment.ids[: self.at] + self.ids, mask=segment.mask[: self.at] + self.mask,
                        logprobs=segment.logprobs[: self.at] + self.logprobs,
@@ -147,17 +150,18 @@ class Trajectory(Record):
     segments: list[Segment] = Field(default_factory=list)
     outcomes: list[ToolOutcome] = Field(default_factory=list)
     patch: str = ""
-    stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "format", "stuck", "infra"] = "complete"
+    stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "infra"] = (
+        "complete")
     usage: Usage = Field(default_factory=Usage)
     turns: int = 0
     taken_back: int = 0
-    """Answers among the turns that are not in the record: see `harness.loop.Limits.take_backs`."""
+    """Answers among the turns that are not in the record: see `harness.takebacks`."""
     forgotten: list[Forgotten] = Field(default_factory=list)
     """Those answers, token by token (of a native client)."""
     test_runs: int = 0
     tests_at_end: Literal["", "passed", "failed", "stopped"] = ""
-    """What FAIL_TO_PASS said of the very files the attempt ended with, if the agent had them run on these; "stopped": a
-    limit ended that run (its processor time, memory, ...), which is tighter than that of grading."""
+    """What the task's tests said of the very files the attempt ended with, if the agent had them run on these;
+    "stopped": a limit ended that run (its processor time, memory, ...), which is tighter than that of grading."""
     seconds: float = 0.0
     error: str = ""
     hashes: dict[str, str] = Field(default_factory=dict)

@@ -113,7 +113,8 @@ def task_environment(
 
     Args:
         python: interpreter that has the package's test dependencies.
-        named_tests: `runTests` without arguments runs FAIL_TO_PASS (the tests that the problem statement names).
+        named_tests: `runTests` without arguments runs the tests that matter to the task, FAIL_TO_PASS and PASS_TO_PASS:
+            all of them stand in the workspace, and an edit that only trades one failure for another should be seen.
         extra_args: of pytest, after those of the task.
         cache: shared between attempts; keyed by task id and workspace state.
         warm: test servers on the same base, many times as fast as a cold start.
@@ -131,4 +132,4 @@ def task_environment(
             return warm.run_pytest(workspace, ids or (), limits=limits, extra_args=args)
         return run_pytest(workspace, python, ids or (), limits=limits, extra_args=args)
 
-    return Environment(workspace, run, list(task.FAIL_TO_PASS) if named_tests else None, cache, task.id)
+    return Environment(workspace, run, [*task.FAIL_TO_PASS, *task.PASS_TO_PASS] if named_tests else None, cache, task.id)

@@ -14,19 +14,19 @@ from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
-from vivace.harness.tools.base import Context
+from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
+from vivace.harness.tools.base import Context, Result
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
 
-StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "format", "stuck"]
+StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck"]
 
 INVALID_TURNS = 3
 """Turns in a row that may be unusable (no such tool, bad arguments, cut short) before the attempt ends."""
 SHORTEST_ANSWER = 8
 """Tokens of room below which asking for another answer is pointless."""
 _INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
-_WITHOUT_EFFECT = frozenset({"no_change", "no_match", "ambiguous", "already_applied", "not_found", "would_not_parse"})
 _CHARACTERS_PER_TOKEN = 3.4
 
 
@@ -43,9 +43,8 @@ class Limits(Record):
     max_seconds: float = Field(default=600.0, gt=0)
     max_test_runs: int = Field(default=16, ge=0)
     take_backs: int = Field(default=0, ge=0)
-    """Answers without any effect (cut short, edits none of which could be made, on a task with tests also mere text)
-    that are forgotten and asked for again, in one attempt. A large model learns from the error it reads; a small one
-    repeats what it has just said."""
+    """Answers that had no effect or did not help, which are forgotten and asked for again: see `harness.takebacks`.
+    With them, an attempt also ends when it asks for tests and `max_test_runs` are used up."""
 
 
 def run(
@@ -74,10 +73,6 @@ def run(
     return _Attempt(task, env, client, limits or Limits(), get_profile(profile), sampling or Sampling(), seed).run()
 
 
-class _WithoutEffect(Exception):
-    """The answer at hand has done nothing and may be taken back."""
-
-
 class _Attempt:
     def __init__(
         self,
@@ -98,14 +93,22 @@ class _Attempt:
         self.outcomes: list[ToolOutcome] = []
         self.forgotten: list[Forgotten] = []
         self.stuck = StuckDetector()
+        self.safe: SafePoint | None = None
+        self.several = False
         self.turn = self.asked = self.taken_back = self.invalid = 0
         self.start = time.monotonic()
 
     def run(self) -> Trajectory:
         reason, error, patch, tests = "infra", "", "", ""
         try:
-            for message in opening(self.task, self.profile, self.client.codec is not None, self._attached()):
+            attached = self._attached()
+            for message in opening(self.task, self.profile, self.client.codec is not None, attached):
                 self.record.add(message)
+            self.several = len(attached) > 1
+            for one in attached:
+                self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
+            if self.limits.take_backs:
+                self.safe = self._safe_point(len(self.task.PASS_TO_PASS))
             reason = self._play()
         except InfraError as failure:
             error = str(failure)
@@ -132,8 +135,8 @@ class _Attempt:
         })  # fmt: skip
 
     def _tests_at_end(self) -> str:
-        tests = self.task.FAIL_TO_PASS
-        held = self.context.tested.get(self.context.test_key(tests)) if tests else None
+        tests = self.context.env.default_tests
+        held = self.context.tested.get(self.context.test_key(tests)) if tests and self.task.FAIL_TO_PASS else None
         if held is None:
             return ""
         return "stopped" if held.stopped else {"ok": "passed", "tests_failed": "failed"}.get(held.kind, "")
@@ -165,16 +168,29 @@ class _Attempt:
             self._count(completion)
             try:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
-            except _WithoutEffect:
-                self.taken_back += 1
-                gone = self.record.take_back(mark)
-                if gone.ids:
-                    self.forgotten.append(gone)
-                del self.outcomes[outcomes:]
+            except TakeBack as wanted:
+                self._take_back(mark, outcomes, wanted.why)
                 continue
             self.turn += 1
             if stop:
                 return stop
+
+    def _safe_point(self, passed: int) -> SafePoint:
+        return SafePoint.here(self.record.mark(), len(self.outcomes), self.turn, self.context.env.workspace, passed)
+
+    def _take_back(self, mark: tuple[int, int], outcomes: int, why: str) -> None:
+        """The answer at hand; IN_VAIN: everything since the safe point, and its effect on the files."""
+        answers = 1
+        if why == IN_VAIN and self.safe:
+            mark, outcomes, answers = self.safe.mark, self.safe.outcomes, self.turn - self.safe.turn + 1
+            self.turn = self.safe.turn
+            self.context.env.workspace.reset(self.safe.files)
+            self.stuck, self.invalid = StuckDetector(), 0
+        self.taken_back += answers
+        gone = self.record.take_back(mark, why)
+        if gone.ids:
+            self.forgotten.append(gone)
+        del self.outcomes[outcomes:]
 
     def _room(self) -> int | StopReason:
         """Tokens the next answer may have, or the budget that is used up."""
@@ -216,7 +232,7 @@ class _Attempt:
             return "tokens"
         if room < self.limits.max_turn_tokens:
             return "context"
-        self._forget_if_allowed()
+        self._forget_if_allowed("cut")
         text = f"ERROR: the answer was cut after {room} tokens and nothing of it was run; be shorter"
         for call in message.tool_calls:
             self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
@@ -229,26 +245,42 @@ class _Attempt:
         """Run the calls of one answer in order; one result message each."""
         if not message.tool_calls:
             if self.task.FAIL_TO_PASS and not self.context.env.workspace.changed_files():
-                self._forget_if_allowed()  # a thought without an act
+                self._forget_if_allowed("text")  # a thought without an act
             return "complete"
         usable = done = acted = False
+        results: list[Result] = []
         most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
         for call in message.tool_calls:
             result, outcome = self.profile.call(call, self.context, self.turn)
-            if outcome.kind in _WITHOUT_EFFECT and not acted:
-                self._forget_if_allowed()
-            acted |= outcome.kind not in _WITHOUT_EFFECT  # an edit that broke the syntax is made, too
+            results.append(result)
+            if outcome.kind in WITHOUT_EFFECT and not acted:
+                self._forget_if_allowed(outcome.kind)
+            acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
             text = clip(result.text, most)
             self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)
             usable |= outcome.kind not in _INVALID
             done |= result.done
-        return "complete" if done else self._judge(usable)
+        if done:
+            return "complete"
+        if self.limits.take_backs and any(result.kind == "budget" for result in results):
+            return "tests"
+        self._forget_in_vain(default_test_run(message.tool_calls, results))
+        return self._judge(usable)
 
-    def _forget_if_allowed(self) -> None:
+    def _forget_in_vain(self, tested: Result | None) -> None:
+        """Whether the tests show that what was done since the safe point helped; if not, it goes."""
+        if tested is None or self.safe is None or not self.task.FAIL_TO_PASS:
+            return
+        if self.safe.helped(tested, self.several):
+            self.safe = self._safe_point(tested.passed or 0)
+        elif self.context.env.workspace.state_digest() != self.safe.state:
+            self._forget_if_allowed(IN_VAIN)
+
+    def _forget_if_allowed(self, why: str) -> None:
         if self.taken_back < self.limits.take_backs:
-            raise _WithoutEffect
+            raise TakeBack(why)
 
     def _judge(self, usable: bool) -> StopReason | None:
         self.invalid = 0 if usable else self.invalid + 1

@@ -63,13 +63,14 @@ class Transcript:
         """Where the record stands, for `take_back`."""
         return len(self.messages), len(self.segment.ids)
 
-    def take_back(self, mark: tuple[int, int]) -> Forgotten:
-        """Forget what was added since `mark`, and return its answer: the model goes on as if it had not been said."""
+    def take_back(self, mark: tuple[int, int], why: str = "") -> Forgotten:
+        """Forget what was added since `mark`, and return it up to its last answer: the model goes on as if it had not
+        been said."""
         messages, at = mark
         del self.messages[messages:]
         segment = self.segment
         answer = len(segment.mask) - [*segment.mask[at:][::-1], 1].index(1)  # without results that came after it
-        gone = Forgotten(at=at, ids=segment.ids[at:answer], mask=segment.mask[at:answer],
+        gone = Forgotten(at=at, why=why, ids=segment.ids[at:answer], mask=segment.mask[at:answer],
                          logprobs=segment.logprobs[at:answer])
         for part in (segment.ids, segment.mask, segment.logprobs, segment.turns):
             del part[at:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Context:
     stage: StageDir
     console: Console
     shared: dict[str, Any] = field(default_factory=dict)  # things costly to open, kept between stages of one sitting
+    at_end: ExitStack = field(default_factory=ExitStack)  # closes them
 
     @property
     def out(self) -> Path:
@@ -69,11 +70,19 @@ class StageKind:
 def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], console: Console) -> dict[str, Any]:
     """Run or resume; returns the summary, which is also written to summary.json after every stage."""
     run = Run(directory, recipe.resolved())
+    with ExitStack() as at_end:
+        _run_stages(recipe, run, kinds, console, at_end)
+    return write_summary(run)
+
+
+def _run_stages(
+    recipe: Recipe, run: Run, kinds: dict[str, StageKind], console: Console, at_end: ExitStack
+) -> None:
     shared: dict[str, Any] = {}
     for number, (name, config) in enumerate(recipe.stages.items(), 1):
         stage = run.stage(name)
         title = f"[bold]{name}[/] ({number} of {len(recipe.stages)})"
-        context = Context(recipe, run, stage, console, shared)
+        context = Context(recipe, run, stage, console, shared, at_end)
         kind = _kind(config, kinds)
         if stage.done is not None:
             written = {str(path) for each in recipe.stages.values() for path in _kind(each, kinds).writes(each)}
@@ -85,7 +94,6 @@ def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], con
         console.print(f"  [dim]{stage.done['seconds'] if stage.done else 0:.0f} s, "
                       f"{facts['peak_rss_mb']:,.0f} MB at most{_short(facts)}[/]")
         write_summary(run)
-    return write_summary(run)
 
 
 def _run_stage(kind: StageKind, config: StageConfig, context: Context) -> Facts:

@@ -11,8 +11,8 @@ from vivace.engine.engine import cores
 from vivace.harness.environment import TestCache
 from vivace.harness.loop import Limits
 from vivace.recipe.runner import Context
-from vivace.sandbox import Sandbox, open_sandbox
-from vivace.tasks.attempt import Player
+from vivace.sandbox import Sandbox, WarmTests, open_sandbox
+from vivace.tasks.attempt import Player, warm_tests
 from vivace.tasks.grade import GradeCache
 from vivace.tasks.layers import Layer, build_layers
 from vivace.tasks.registry import read_tasks
@@ -23,13 +23,15 @@ ATTEMPTS_PER_CORE = 12  # most of an attempt is waiting for the engine, which ba
 
 @dataclass
 class World:
-    """`train` and `eval` are the tasks of this run."""
+    """`train` and `eval` are the tasks of this run. Test servers stay for all stages: starting one costs as much as
+    several test runs."""
 
     manifest: Manifest
     layers: Mapping[str, Layer]
     sandbox: Sandbox
     train: Sequence[Task]
     eval: Sequence[Task]
+    warm: Mapping[str, WarmTests]
     tests: TestCache = field(default_factory=TestCache)
     grades: GradeCache = field(default_factory=GradeCache)
 
@@ -41,9 +43,8 @@ class World:
         return self.layers[task.env]
 
     def player(self, limits: Limits, temperature: float = 1.0) -> Player:
-        """Close it after use: its warm sandboxes hold memory."""
-        return Player(self.layers, self.sandbox, limits, temperature=temperature, slots=cores(), tests=self.tests,
-                      grades=self.grades)
+        return Player(self.layers, self.sandbox, limits, temperature=temperature, tests=self.tests, grades=self.grades,
+                      warm=self.warm)
 
 
 def open_world(context: Context) -> World:
@@ -54,5 +55,7 @@ def open_world(context: Context) -> World:
         train, held_out = read_tasks(folder / "train.jsonl"), read_tasks(folder / "eval.jsonl")
         wanted = {task.env for task in (*train, *held_out)}
         layers = build_layers(manifest, [manifest.by_env(env) for env in sorted(wanted)])
-        context.shared["world"] = World(manifest, layers, open_sandbox(), train, held_out)
+        sandbox = open_sandbox()
+        warm = {env: context.at_end.enter_context(warm_tests(layer, sandbox)) for env, layer in layers.items()}
+        context.shared["world"] = World(manifest, layers, sandbox, train, held_out, warm)
     return context.shared["world"]

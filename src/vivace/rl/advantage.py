@@ -8,35 +8,14 @@ solved the task, and weigh near-solved and near-hopeless tasks up (Composer 2, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
-
-from vivace.core.types import Attempt
 
 EQUAL = 1e-9
 
 
-class VoidAdvantage(NamedTuple):
-    """What answers that stayed and answers that were taken back get on top of their rollout's advantage."""
-
-    kept: float
-    taken_back: float
-
-
-NOTHING_VOID = VoidAdvantage(0.0, 0.0)
-
-
-def void_advantage(attempts: Sequence[Attempt], price: float) -> VoidAdvantage:
-    """Group-relative too, by answer: a void one costs `price`, and the mean over the group's answers is taken off.
-
-    With a share v of void answers: price * v for the others, -price * (1 - v) for these. It is a verdict on the single
-    answer that needs no tests, so it tells apart what was well-formed also where all or none of a group is solved.
-    """
-    answers = sum(attempt.trajectory.turns for attempt in attempts)
-    void = sum(attempt.trajectory.taken_back for attempt in attempts)
-    if not void or not price:
-        return NOTHING_VOID
-    share = void / max(answers, void)
-    return VoidAdvantage(price * share, -price * (1 - share))
+def taken_back_advantage(value: float, price: float) -> float:
+    """Of answers that were taken back: that of their rollout, but never above zero, less `price`. In a rollout that
+    was solved they are what did not solve it."""
+    return min(value, 0.0) - price
 
 
 def advantages(rewards: Sequence[float | None]) -> list[float | None]:

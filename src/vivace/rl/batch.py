@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vivace.core.types import Attempt, Segment
-from vivace.rl.advantage import NOTHING_VOID, VoidAdvantage
+from vivace.rl.advantage import taken_back_advantage
 
 BATCH_OVERHEAD = 128  # what one more micro-batch costs, in tokens
 
@@ -52,18 +52,20 @@ class MicroBatch:
 
 
 def group_rows(
-    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, void: VoidAdvantage = NOTHING_VOID
+    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, price: float = 0.0
 ) -> list[Row]:
     """Rows of one prompt's valid rollouts. Segments of a compacted rollout share its advantage, and the
     denominator counts tokens of rollouts, so one cut into pieces weighs no more than a whole one. Answers that were
-    taken back are rows too, of which only the answer is learnt: their advantage is lower by what `void` says."""
+    taken back are rows too, of which only they are learnt: see `taken_back_advantage`."""
     valid = [(a.trajectory, value) for a, value in zip(attempts, advantages, strict=True) if value is not None]
-    tokens = sum(sum(part.mask) for trajectory, _ in valid for part in (*trajectory.segments, *trajectory.forgotten))
+    masks = [part.mask for trajectory, _ in valid for part in trajectory.segments]
+    masks += [part.mask for trajectory, _ in valid for part in trajectory.forgotten]
+    tokens = sum(map(sum, masks))
     weight = 1 / (prompts * max(tokens, 1))
     rows = []
     for trajectory, value in valid:
-        rows += [Row(s.trained(), value + void.kept, weight) for s in trajectory.segments if any(s.mask)]
-        rows += [Row(f.within(trajectory.segments[-1]), value + void.taken_back, weight, f.at)
+        rows += [Row(s.trained(), value, weight) for s in trajectory.segments if any(s.mask)]
+        rows += [Row(f.within(trajectory.segments[-1]), taken_back_advantage(value, price), weight, f.at)
                  for f in trajectory.forgotten]
     return [row for row in rows if row.advantage]
 

@@ -80,8 +80,8 @@ class RLConfig(_Table):
 
     reward: Literal["task", "random"] = "task"
     """`random` is the control that must not improve: a coin instead of the tests."""
-    void_price: float = Field(default=0.1, ge=0)
-    """What an answer that was taken back costs it: see `rl.advantage.void_advantage`."""
+    take_back_price: float = Field(default=0.05, ge=0)
+    """Taken off the advantage of answers that were taken back: see `rl.advantage.taken_back_advantage`."""
     length: LengthConfig = Field(default_factory=LengthConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     curriculum: CurriculumConfig = Field(default_factory=CurriculumConfig)

@@ -11,7 +11,7 @@ from typing import Protocol
 from vivace.core.crew import Crew
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Effort, Task
-from vivace.rl.advantage import NOTHING_VOID, VoidAdvantage, advantages, informative, void_advantage
+from vivace.rl.advantage import advantages, informative
 from vivace.rl.config import RLConfig
 from vivace.rl.reward import GroupReward, group_rewards
 
@@ -42,13 +42,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Scored:
-    """A group with its rewards; `informative` ones make up the batch, beside those with void answers."""
+    """A group with its rewards; `informative` ones make up the batch."""
 
     group: Group
     reward: GroupReward
     advantages: list[float | None]
     informative: bool
-    void: VoidAdvantage = NOTHING_VOID
 
 
 def collect(
@@ -92,9 +91,7 @@ def score(group: Group, config: RLConfig) -> Scored:
     """Rewards and advantages of a group, its attempts in the order of their sample numbers."""
     group.attempts.sort(key=lambda attempt: attempt.sample)
     reward = group_rewards(group.attempts, config, group.effort)
-    valid = [a for a, value in zip(group.attempts, reward.rewards, strict=True) if value is not None]
-    price = 0.0 if config.reward == "random" else config.void_price  # a control has no other signal
-    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards), void_advantage(valid, price))
+    return Scored(group, reward, advantages(reward.rewards), informative(reward.rewards))
 
 
 def attempt_seed(seed: int, step: int, task_id: str, sample: int) -> int:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vivace.core.errors import InfraError
 from vivace.model.decoder import Decoder
-from vivace.rl.advantage import NOTHING_VOID
 from vivace.rl.batch import MicroBatch, group_rows, micro_batches
 from vivace.rl.config import RLConfig
 from vivace.rl.loss import policy_loss
@@ -69,19 +68,17 @@ def make_optimizer(model: Decoder, config: RLConfig) -> Optimizer:
 def update(
     model: Decoder, optimizer: Optimizer, scored: Sequence[Scored], config: RLConfig, factor: float, workers: Workers
 ) -> dict[str, float]:
-    """Train on the informative groups and on those with void answers; returns the step's training metrics (means over
-    sampled tokens). Each kind is averaged over its own number, so that many of one do not thin out the other.
+    """Train on the informative groups; returns the step's training metrics (means over sampled tokens).
 
     Micro-batches may run on several threads; their sum is taken in order, so it does not depend on timing.
     """
-    used = [group for group in scored if group.informative or group.void != NOTHING_VOID]
-    count = Counter(group.informative for group in used)
+    used = [group for group in scored if group.informative]
+    price = 0.0 if config.reward == "random" else config.take_back_price  # a control has no other signal
     batches = [
         batch
         for group in used
-        for batch in micro_batches(
-            group_rows(group.group.attempts, group.advantages, count[group.informative], group.void),
-            config.micro_tokens)
+        for batch in micro_batches(group_rows(group.group.attempts, group.advantages, len(used), price),
+                                   config.micro_tokens)
     ]
     if not batches:
         return {"groups_used": 0}
@@ -95,7 +92,7 @@ def update(
     optimizer.step(dict(zip(names, grads, strict=True)), factor)
     tokens = max(sums["tokens"], 1.0)
     return {
-        "groups_used": len(used), "groups_informative": count[True], "loss": loss, "grad_norm": norm,
+        "groups_used": len(used), "loss": loss, "grad_norm": norm,
         "lr": config.lr * factor,
         "train_tokens": sums["tokens"], "masked_fraction": 1 - sums["kept"] / tokens,
         "entropy": sums["entropy"] / tokens, "kl_mismatch": sums["kl"] / tokens,

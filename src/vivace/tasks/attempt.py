@@ -28,13 +28,15 @@ class Player:
 
     def __init__(
         self, layers: Mapping[str, Layer], sandbox: Sandbox, limits: Limits, *, profile: str = "nano",
-        temperature: float = 1.0, slots: int = 2, tests: TestCache | None = None, grades: GradeCache | None = None,
+        temperature: float = 1.0, tests: TestCache | None = None, grades: GradeCache | None = None,
+        warm: Mapping[str, WarmTests] | None = None,
     ) -> None:
         self.layers, self.sandbox, self.limits = dict(layers), sandbox, limits
         self.profile, self.temperature = profile, temperature
         self.tests = TestCache() if tests is None else tests  # an empty one is false, and still meant to be shared
         self.grades = GradeCache() if grades is None else grades
-        self._warm = {env: self._pool(layer, slots) for env, layer in self.layers.items()}
+        self._own = {} if warm else {env: warm_tests(layer, sandbox) for env, layer in self.layers.items()}
+        self._warm = warm or self._own
 
     def __call__(self, task: Task, client: Client, *, seed: int, sample: int = 0) -> Attempt:
         """Play and grade. Failures of the machinery come back as `infra`, not as exceptions."""
@@ -68,7 +70,8 @@ class Player:
         return grade_trajectory(task, self.layers[task.env], trajectory, self.sandbox, self.grades)
 
     def close(self) -> None:
-        for pool in self._warm.values():
+        """End the test servers, unless they were given."""
+        for pool in self._own.values():
             pool.close()
 
     def __enter__(self) -> Self:
@@ -77,8 +80,10 @@ class Player:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _pool(self, layer: Layer, slots: int) -> WarmTests:
-        return WarmTests(lambda: layer.workspace(self.sandbox), layer.python, slots=slots)
+
+def warm_tests(layer: Layer, sandbox: Sandbox) -> WarmTests:
+    """Test servers of one layer, started when first needed. One at a time: a suite has many layers."""
+    return WarmTests(lambda: layer.workspace(sandbox), layer.python, slots=1)
 
 
 def require_verdict(attempts: Sequence[Attempt], what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vivace.core.types import Attempt, Task, Trajectory
@@ -48,15 +48,16 @@ def brute_force(task: Task, player: Player, budget: int, seed: int) -> Search:
     rng, start, runs = random.Random(f"{task.id}/{seed}"), time.monotonic(), 0
     several = len(suspects(task.problem_statement)) > 1
     with player.environment(task) as env:
-        best = 0
+        tests = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS]
+        best = len(task.PASS_TO_PASS)
         untried = _edits(task, env.workspace.read_text, rng)
         while runs < budget and untried:
             path, text = untried.pop()
             before = env.workspace.read_text(path)
             env.workspace.write_text(path, text)
             runs += 1
-            green = _green(env.test(list(task.FAIL_TO_PASS)), task)
-            if green == len(task.FAIL_TO_PASS):
+            green = _green(env.test(tests), tests)
+            if green == len(tests):
                 break
             if several and green > best:
                 best, untried = green, _edits(task, env.workspace.read_text, rng)
@@ -81,5 +82,5 @@ def _lines(function: Function) -> range:
     return range(function.line, function.end_line + 1)
 
 
-def _green(report: TestReport, task: Task) -> int:
-    return 0 if report.stopped else sum(report.outcomes.get(test) == "passed" for test in task.FAIL_TO_PASS)
+def _green(report: TestReport, tests: Sequence[str]) -> int:
+    return 0 if report.stopped else sum(report.outcomes.get(test) == "passed" for test in tests)

@@ -31,7 +31,7 @@ TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pat
 }.items()}  # fmt: skip
 PATIENCE = 4
 _KILLED = 128 + 9
-LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds"})
+LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "tests"})
 
 
 def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:

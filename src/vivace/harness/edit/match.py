@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -56,13 +56,14 @@ class Refusal:
     lines: tuple[int, ...] = ()
 
 
-def find(text: str, old: str, new: str) -> Match | Refusal:
+def find(text: str, old: str, new: str, near: Sequence[tuple[int, int]] = ()) -> Match | Refusal:
     """The single place where `old` stands in `text`, and what to put there.
 
-    `new` comes back adapted to the place: with its line ends, and under `indentation` with the same shift.
+    `new` comes back adapted to the place: with its line ends, and under `indentation` with the same shift. `near`:
+    ranges of lines (1-based, ends included) that were shown; of several places the only one that lies in them is meant.
     """
     if text.startswith(BOM):  # the mark belongs to the file, not to its text
-        found = find(text[1:], old.removeprefix(BOM), new.removeprefix(BOM))
+        found = find(text[1:], old.removeprefix(BOM), new.removeprefix(BOM), near)
         return replace(found, start=found.start + 1, end=found.end + 1) if isinstance(found, Match) else found
     if old == new:
         return Refusal("no_change")
@@ -73,6 +74,9 @@ def find(text: str, old: str, new: str) -> Match | Refusal:
         return Refusal("omission")
     for step, search in _LADDER:
         hits = search(text, old, new)
+        if len(hits) > 1 and near:
+            shown = [hit for hit in hits if any(a <= line_of(text, hit[0]) <= b for a, b in near)]
+            hits = shown if len(shown) == 1 else hits
         if len(hits) == 1:
             start, end, fitted = hits[0]
             if text[start:end] == fitted:

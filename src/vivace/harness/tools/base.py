@@ -48,12 +48,13 @@ class Args(BaseModel):
 
 @dataclass(frozen=True)
 class Result:
-    """What the model reads (`text`) and what is counted (`kind`). `done` ends the attempt; `stopped` says of a test run
-    that a limit ended it."""
+    """What the model reads (`text`) and what is counted (`kind`). `done` ends the attempt. Of a test run: how many
+    `passed`, and whether a limit `stopped` it."""
 
     text: str
     kind: Kind = "ok"
     done: bool = False
+    passed: int | None = None
     stopped: bool = False
 
 
@@ -67,7 +68,8 @@ class Context:
     test_runs: int = 0
     tested: dict[tuple[str, str], Result] = field(default_factory=dict)
     """Results of test runs of this attempt, by `test_key`; none of those that the clock stopped."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    shown: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Lines, by path, of what the request has attached (where they were at first)."""
 
     def test_key(self, ids: list[str] | None) -> tuple[str, str]:
         """Names a run of these tests on the files as they are now."""

@@ -37,7 +37,7 @@ def locate(ctx: Context, path: str, text: str, old: str, new: str) -> Match:
     Raises:
         ToolError: there is none; the text says what stands in the file instead.
     """
-    found = find(text, old, new)
+    found = find(text, old, new, ctx.shown.get(path, ()))
     if isinstance(found, Refusal):
         raise ToolError(found.reason, explain(found, ctx.show(path), text, old, new, ctx.terse))
     return found

@@ -6,7 +6,7 @@ A profile is a naming and rendering layer over the same implementations.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vivace.core.errors import BadInput
@@ -28,7 +28,7 @@ from vivace.harness.tools import (
 from vivace.harness.tools.base import KINDS, Context, Result, Tool, ToolError
 from vivace.harness.tools.coerce import CoercionError, coerce, json_schema, visible_fields
 
-RESULTS_VERSION = 3
+RESULTS_VERSION = 4
 """Raised whenever the text of any result changes, so that trajectories made before and after are told apart."""
 
 INVALID_JSON = "_invalid_json"
@@ -107,7 +107,7 @@ class Profile:
         unknown = [name for name in given if name not in tool.args.model_fields]
         if unknown and not self.terse:
             note = f"(Ignored unknown parameters: {', '.join(unknown)[:80]})"
-            return Result(f"{result.text}\n{note}", result.kind, result.done)
+            return replace(result, text=f"{result.text}\n{note}")
         return result
 
     def _tools(self) -> list[Tool]:

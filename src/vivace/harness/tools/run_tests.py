@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from dataclasses import replace
 from html import escape
 
 from pydantic import Field
@@ -30,7 +31,7 @@ def run(args: RunTestsArgs, ctx: Context) -> Result:
     key = ctx.test_key(ids)
     if (held := ctx.tested.get(key)) is not None:
         note = "" if ctx.terse else "\n(Nothing changed since these tests ran: the result is that one.)"
-        return Result(held.text + note, held.kind)
+        return replace(held, text=held.text + note)
     if ctx.test_runs >= ctx.max_test_runs:
         raise ToolError("budget", f"the budget of {ctx.max_test_runs} test runs is used up")
     ctx.test_runs += 1
@@ -107,7 +108,8 @@ def _render(report: TestReport, ctx: Context) -> Result:
     elif not report.collected_ok and "error" not in report.outcomes.values():
         stopped = f"the test process ended early (exit code {report.exit_code})"
     text = _terse(counts, bad, stopped) if ctx.terse else _full(counts, bad, stopped)
-    return Result(text, "tests_failed" if bad or stopped else "ok", stopped=bool(report.stopped))
+    return Result(text, "tests_failed" if bad or stopped else "ok", passed=counts["passed"],
+                  stopped=bool(report.stopped))
 
 
 def _terse(counts: Counter[str], bad: list[Failure], stopped: str) -> str:
