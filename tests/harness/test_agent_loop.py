@@ -23,11 +23,11 @@ def test_a_scripted_fix_is_recorded_whole(env: Environment, renderer: Renderer) 
     assert [o.kind for o in trajectory.outcomes] == ["tests_failed", "ok", "ok", "ok", "ok", "ok"]
     assert "-    return a - b\n+    return a + b" in trajectory.patch
     texts = [m.content for m in trajectory.messages if m.role == "tool"]
-    assert texts[0].startswith("0 passed, 2 failed\ntests/test_ops.py::test_add\n")
+    assert texts[0].startswith("1 passed, 2 failed\ntests/test_ops.py::test_add\n")
     assert texts[1] == "calc/ops.py:4: def add(a, b):"
     assert texts[2] == 'def add(a, b):\n    """Sum of two numbers."""\n    return a - b\n'
     assert texts[3] == "edited calc/ops.py line 6"
-    assert texts[4] == "2 passed, 0 failed"
+    assert texts[4] == "3 passed, 0 failed"
     assert set(trajectory.hashes) == {"tools", "prompt"}
 
 
@@ -234,6 +234,65 @@ def test_answers_without_effect_are_taken_back_and_paid_for(env: Environment, re
     assert [one.ids for one in gone] == [
         [*start, *renderer.message(void)[0]] for start in before]  # the very tokens, where they stood
     assert sum(segment.mask) + sum(sum(one.mask) for one in trajectory.forgotten) == trajectory.usage.output_tokens
+
+
+def edit(old: str, new: str, *more: str) -> Message:
+    calls = [call("replace_string_in_file", filePath="calc/ops.py", oldString=old, newString=new), *map(call, more)]
+    return Message(role="assistant", tool_calls=[c for message in calls for c in message.tool_calls])
+
+
+def test_edits_that_did_not_help_are_taken_back_with_their_files(env: Environment, renderer: Renderer) -> None:
+    wrong = edit("return a - b", "return a * b", "runTests")
+    untested, vain = edit("total = 0", "total = 1"), edit("return a - b", "return b - a", "runTests")
+    right, done = edit("return a - b", "return a + b", "runTests"), call("task_complete")
+    said = iter([wrong, untested, vain, right, done])
+    trajectory = run(TASK, env, ScriptedClient(renderer, lambda messages: next(said)), Limits(take_backs=9),
+                     profile="nano")  # fmt: skip
+    kept = [renderer.message(message) for message in trajectory.messages if message.role == "assistant"]
+    assert kept == [renderer.message(right), renderer.message(done)]
+    assert (trajectory.turns, trajectory.taken_back, trajectory.test_runs) == (5, 3, 3)
+    assert trajectory.tests_at_end == "passed"
+    assert [line for line in trajectory.patch.split("\n") if line[:1] in "+-"][2:] == ["-    return a - b",
+                                                                                    "+    return a + b"]  # fmt: skip
+    (first, second) = trajectory.forgotten
+    assert (first.why, second.why) == ("in_vain", "in_vain")
+    start = renderer.render(trajectory.messages[:2])[0]
+    assert first.within(trajectory.segments[0]).ids == [*start, *renderer.message(wrong)[0]]
+    both = second.within(trajectory.segments[0])  # the untested edit goes with the one that showed it did not help
+    assert both.ids[: len(start)] == start
+    assert sum(both.mask[len(start) :]) == sum(sum(renderer.message(one)[1]) for one in (untested, vain))
+    assert sum(trajectory.segments[0].mask) + sum(sum(one.mask) for one in trajectory.forgotten) == (
+        trajectory.usage.output_tokens)  # fmt: skip
+
+
+def test_without_take_backs_edits_stay(env: Environment, renderer: Renderer) -> None:
+    answers = script(edit("return a - b", "return a * b", "runTests"), call("task_complete"))
+    trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(), profile="nano")
+    assert "+    return a * b" in trajectory.patch
+    assert trajectory.taken_back == 0
+
+
+def test_with_take_backs_the_attempt_ends_when_the_test_runs_are_used_up(env: Environment, renderer: Renderer) -> None:
+    said = iter([edit("return a - b", f"return a * {n}", "runTests") for n in range(3)])
+    trajectory = run(TASK, env, ScriptedClient(renderer, lambda messages: next(said)),
+                     Limits(take_backs=9, max_test_runs=2), profile="nano")  # fmt: skip
+    assert (trajectory.stop_reason, trajectory.test_runs, trajectory.taken_back) == ("tests", 2, 2)
+
+
+@pytest.mark.parametrize(("several", "kept"), [(False, ""), (True, "+    return a + b")])
+def test_half_a_repair_is_kept_where_several_functions_are_suspected(
+    env: Environment, renderer: Renderer, several: bool, kept: str
+) -> None:
+    names = "`add` and `mean` in calc/ops.py" if several else "`add` in calc/ops.py"
+    task = TASK.model_copy(update={"problem_statement": f"Look at {names}.", "PASS_TO_PASS": [],
+                                   "FAIL_TO_PASS": [*TASK.FAIL_TO_PASS, "tests/test_ops.py::test_nowhere"]})
+    env.default_tests = ["tests/test_ops.py"]
+    env.workspace.write_text("tests/test_ops.py", env.workspace.read_text("tests/test_ops.py")
+                             + "\n\ndef test_more():\n    assert False\n")
+    said = iter([edit("return a - b", "return a + b", "runTests"), call("task_complete")])
+    trajectory = run(task, env, ScriptedClient(renderer, lambda messages: next(said)), Limits(take_backs=9),
+                     profile="nano")  # fmt: skip
+    assert ("+    return a + b" in trajectory.patch) == bool(kept)
 
 
 def test_an_answer_that_left_a_change_is_not_taken_back(env: Environment, renderer: Renderer) -> None:

@@ -112,6 +112,16 @@ def test_forgiving_steps_need_a_single_hit_too() -> None:
     assert find(text, "x = 1\n", "x = 2\n") == Refusal("ambiguous", (1, 3))
 
 
+def test_of_several_places_the_one_that_was_shown_is_meant() -> None:
+    text = "def f():\n    return 1\n\n\ndef g():\n    return 1\n"
+    assert find(text, "return 1", "return 2") == Refusal("ambiguous", (2, 6))
+    found = find(text, "return 1", "return 2", near=[(5, 6)])
+    assert isinstance(found, Match)
+    assert text[: found.start] + found.new + text[found.end :] == text[:-2] + "2\n"
+    assert find(text, "return 1", "return 2", near=[(1, 6)]) == Refusal("ambiguous", (2, 6))
+    assert find(text, "return 1", "return 2", near=[(3, 4)]) == Refusal("ambiguous", (2, 6))
+
+
 def test_overlapping_occurrences_are_ambiguous() -> None:
     assert find("aaa", "aa", "b") == Refusal("ambiguous", (1, 1))
 

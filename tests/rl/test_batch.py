@@ -9,7 +9,6 @@ import torch
 from vivace.core.types import Attempt, Forgotten, Grade, Segment, Trajectory
 from vivace.model.config import ModelConfig, alternating_mlp_types, interleaved_layer_types
 from vivace.model.decoder import Decoder
-from vivace.rl.advantage import VoidAdvantage
 from vivace.rl.batch import MicroBatch, group_rows, micro_batches
 from vivace.rl.config import LossConfig
 from vivace.rl.loss import policy_loss
@@ -111,7 +110,6 @@ def test_any_split_equals_the_written_formula(
 @pytest.mark.parametrize("max_tokens", [1, 100, 10_000])
 def test_answers_taken_back_are_learnt_where_they_stood(model: Decoder, group: list[Attempt], max_tokens: int) -> None:
     """Each as the row it was, of which only the answer counts; with an advantage of its own."""
-    void = VoidAdvantage(0.125, -0.2)
     rng, with_forgotten, expected = random.Random(5), [], torch.zeros(())
     for number, attempt in enumerate(group):
         segment = attempt.trajectory.segments[0]
@@ -124,8 +122,8 @@ def test_answers_taken_back_are_learnt_where_they_stood(model: Decoder, group: l
     for attempt, value in zip(with_forgotten, ADVANTAGES, strict=True):
         if value is not None:
             whole = attempt.trajectory.segments[0]
-            parts += [(whole, value + 0.125, 0)]
-            parts += [(gone.within(whole), value - 0.2, gone.at) for gone in attempt.trajectory.forgotten]
+            parts += [(whole, value, 0)]
+            parts += [(gone.within(whole), min(value, 0) - 0.2, gone.at) for gone in attempt.trajectory.forgotten]
     tokens = sum(sum(segment.mask[skip:]) for segment, _, skip in parts)
     model.zero_grad()
     for segment, advantage, skip in parts:
@@ -136,7 +134,7 @@ def test_answers_taken_back_are_learnt_where_they_stood(model: Decoder, group: l
                 expected = expected - r * advantage * logprobs[t - 1] / tokens / 2
     expected.backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    rows = group_rows(with_forgotten, ADVANTAGES, prompts=2, void=void)
+    rows = group_rows(with_forgotten, ADVANTAGES, prompts=2, price=0.2)
     assert sum(row.skip > 0 for row in rows) == 6
     loss, got = loss_and_gradient(model, micro_batches(rows, max_tokens))
     assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)

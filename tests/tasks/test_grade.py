@@ -226,8 +226,8 @@ def test_the_agent_sees_the_bug_and_no_trace_of_the_fix(task: Task, layer: Layer
         assert {int(p.stat().st_mtime) for p in workspace.root.rglob("*.py")} == {
             int((layer.root / STATS).stat().st_mtime)}  # fmt: skip
         report = environment.test(environment.default_tests)
-        assert set(report.outcomes) == set(task.FAIL_TO_PASS)
-        assert set(report.outcomes.values()) == {"failed"}
+        assert set(report.outcomes) == {*task.FAIL_TO_PASS, *task.PASS_TO_PASS}
+        assert {test for test, outcome in report.outcomes.items() if outcome == "failed"} == set(task.FAIL_TO_PASS)
         workspace.write_text(STATS, workspace.read_text(STATS).replace("value < high", "value > high"))
         assert workspace.diff() == task.gold_patch
         assert set(environment.test(environment.default_tests).outcomes.values()) == {"passed"}

@@ -132,4 +132,5 @@ def task_environment(
             return warm.run_pytest(workspace, ids or (), limits=limits, extra_args=args)
         return run_pytest(workspace, python, ids or (), limits=limits, extra_args=args)
 
-    return Environment(workspace, run, [*task.FAIL_TO_PASS, *task.PASS_TO_PASS] if named_tests else None, cache, task.id)
+    tests = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS] if named_tests else None
+    return Environment(workspace, run, tests, cache, task.id)
