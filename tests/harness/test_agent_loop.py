@@ -252,7 +252,7 @@ def test_edits_that_did_not_help_are_taken_back_with_their_files(env: Environmen
     assert kept == [renderer.message(right), renderer.message(done)]
     assert (trajectory.turns, trajectory.taken_back, trajectory.test_runs) == (5, 3, 3)
     assert trajectory.tests_at_end == "passed"
-    assert [line for line in trajectory.patch.split("\n") if line[:1] in "+-"][2:] == ["-    return a - b",
+    assert [line for line in trajectory.patch.split("\n") if line and line[0] in "+-"][2:] == ["-    return a - b",
                                                                                     "+    return a + b"]  # fmt: skip
     (first, second) = trajectory.forgotten
     assert (first.why, second.why) == ("in_vain", "in_vain")
