@@ -84,7 +84,8 @@ def test_the_tests_that_the_prompt_names_are_the_default(repo: Path) -> None:
 def test_the_same_ids_as_in_a_task(repo: Path, env: Environment, renderer: Renderer) -> None:
     """Parity: a scripted model sees identical ids through the product and through a rollout."""
     client = ScriptedClient(renderer, script(*FIX))
-    prompt = "tests/test_ops.py::test_add and tests/test_ops.py::test_mean fail. Fix it."
+    names = [*TASK.FAIL_TO_PASS, *TASK.PASS_TO_PASS]  # `runTests` runs these; in the product, those that are named
+    prompt = f"One of {' '.join(names)} fails. Fix it."
     product = run_agent(prompt, repo, client, Limits(), lambda patch: False, profile="nano")
     task = TASK.model_copy(update={"problem_statement": prompt})
     rollout = run(task, env, client, Limits(), profile="nano")

@@ -36,7 +36,7 @@ DONE = call("task_complete")
             [edit("return a - b", "return b"), edit("return b\n", "return a - b\n"), DONE],
             ["wasted", "ok", "ok"],
         ),
-        ([edit("def add(a, b):", "def add(a, b:"), edit("a, b:", "a, b):"), DONE], ["failed", "ok", "ok"]),
+        ([edit("def add(a, b):", "def add(a, b:"), edit("return a - b", "return a + b"), DONE], ["failed", "ok", "ok"]),
         ([edit("    total = 0\n", ""), DONE], ["ok", "ok"]),
         ([call("read_file", filePath="absent.py"), call("nothing"), DONE], ["failed", "failed", "ok"]),
     ],

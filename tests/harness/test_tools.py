@@ -169,7 +169,7 @@ def test_terminal(env: Environment) -> None:
 
 def test_run_tests_in_full(env: Environment) -> None:
     result = use(env, "runTests")
-    head = '<summary passed=0 failed=2 />\n<testFailure name="test_add" path="tests/test_ops.py">\n'
+    head = '<summary passed=1 failed=2 />\n<testFailure name="test_add" path="tests/test_ops.py">\n'
     assert result.text.startswith(head)
     assert "assert add(1, 2) == 3" in result.text
     assert "where -1 = add(1, 2)" in result.text
@@ -177,7 +177,7 @@ def test_run_tests_in_full(env: Environment) -> None:
 
 def test_run_tests_terse(env: Environment) -> None:
     lines = use(env, "runTests", "nano").text.split("\n")
-    assert lines[:2] == ["0 passed, 2 failed", "tests/test_ops.py::test_add"]
+    assert lines[:2] == ["1 passed, 2 failed", "tests/test_ops.py::test_add"]
     assert lines[2] == "line 5: assert -1 == 3; + where -1 = add(1, 2)"
     assert len(lines) == 5
 
