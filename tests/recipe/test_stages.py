@@ -152,7 +152,7 @@ def test_the_summary_is_what_other_tools_read(whole: tuple[Path, dict[str, Any]]
     out, summary = whole
     assert json.loads((out / "summary.json").read_text()) == json.loads(json.dumps(summary))
     assert [stage["name"] for stage in summary["stages"]] == ["sources", "tasks", "sft", "rl", "eval", "report"]
-    assert all(stage["seconds"] > 0 and stage["peak_rss_mb"] > 0 for stage in summary["stages"])
+    assert all(stage["seconds"] >= 0 and stage["peak_rss_mb"] > 0 for stage in summary["stages"])
     assert list(summary["eval"]) == ["sft", "rl"]
     for row in summary["eval"].values():
         assert {"n", "pass_rate", "ci95", "tokens_mean", "tokens_per_solved"} <= row.keys()
