@@ -1,8 +1,8 @@
 """Reading back: an expert's thoughts before an edit, in a form that a small model can have too.
 
 It copies the lines that lead up to the one it is going to change, and stops at that one. Whether to go on or to stop
-is asked after each line, with the line and what is around it in view: a question that a small model answers far better
-than "which line of all these is wrong?" (docs/LOG.md, 2026-11-25).
+is asked after each line, with the line and what is around it in view, instead of once for all lines. Whether that pays
+depends on the model: for the nano one it did not (docs/LOG.md, 2026-11-25), and the demo does not use it.
 """
 
 from __future__ import annotations
