@@ -52,21 +52,23 @@ class MicroBatch:
 
 
 def group_rows(
-    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, price: float = 0.0
+    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, price: float | None = 0.0
 ) -> list[Row]:
     """Rows of one prompt's valid rollouts. Segments of a compacted rollout share its advantage, and the
     denominator counts tokens of rollouts, so one cut into pieces weighs no more than a whole one. Answers that were
-    taken back are rows too, of which only they are learnt: see `taken_back_advantage`."""
+    taken back are rows too, of which only they are learnt: see `taken_back_advantage`; not with a `price` of None."""
     valid = [(a.trajectory, value) for a, value in zip(attempts, advantages, strict=True) if value is not None]
     masks = [part.mask for trajectory, _ in valid for part in trajectory.segments]
-    masks += [part.mask for trajectory, _ in valid for part in trajectory.forgotten]
+    if price is not None:
+        masks += [part.mask for trajectory, _ in valid for part in trajectory.forgotten]
     tokens = sum(map(sum, masks))
     weight = 1 / (prompts * max(tokens, 1))
     rows = []
     for trajectory, value in valid:
         rows += [Row(s.trained(), value, weight) for s in trajectory.segments if any(s.mask)]
-        rows += [Row(f.within(trajectory.segments[-1]), taken_back_advantage(value, price), weight, f.at)
-                 for f in trajectory.forgotten]
+        if price is not None:
+            rows += [Row(f.within(trajectory.segments[-1]), taken_back_advantage(value, price), weight, f.at)
+                     for f in trajectory.forgotten]
     return [row for row in rows if row.advantage]
 
 

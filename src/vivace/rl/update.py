@@ -73,7 +73,8 @@ def update(
     Micro-batches may run on several threads; their sum is taken in order, so it does not depend on timing.
     """
     used = [group for group in scored if group.informative]
-    price = 0.0 if config.reward == "random" else config.take_back_price  # a control has no other signal
+    # A control gets no other signal: that an answer was taken back is one, whatever the coin says.
+    price = None if config.reward == "random" else config.take_back_price
     batches = [
         batch
         for group in used
