@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from vivace.core.errors import BadInput, ModelError
-from vivace.core.types import Sampling
+from vivace.core.types import Drawn, Sampling
 from vivace.engine.sampler import check, draw, nucleus, sample
+from vivace.engine.without_replacement import WithoutReplacement
 
 LOGITS = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -3.0], dtype=np.float32)
 DRAWS = 20_000
@@ -100,3 +102,42 @@ def test_broken_logits_are_an_error() -> None:
 def test_impossible_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(BadInput):
         check(Sampling(**bad))
+
+
+def tree(rng: np.random.Generator) -> dict[tuple[int, ...], np.ndarray]:
+    """Logits for answers of two tokens out of three."""
+    return {prefix: rng.normal(size=3).astype(np.float32) for prefix in [(), (0,), (1,), (2,)]}
+
+
+def answer(logits: dict[tuple[int, ...], np.ndarray], avoid: list[Drawn], stream: random.Random) -> Drawn:
+    seen, ids, logprobs = WithoutReplacement(avoid), [], []
+    for _ in range(2):
+        (token,), (logprob,) = sample(logits[tuple(ids)][None], [Sampling(temperature=0.7)], [stream], [seen])
+        ids.append(token)
+        logprobs.append(logprob)
+    return Drawn(ids=ids, logprobs=logprobs)
+
+
+def test_answers_are_drawn_without_replacement_until_none_is_left() -> None:
+    logits, stream = tree(np.random.default_rng(1)), random.Random(2)
+    drawn: list[Drawn] = []
+    for _ in range(9):
+        drawn.append(answer(logits, drawn, stream))
+    assert len({tuple(one.ids) for one in drawn}) == 9
+    assert sum(math.exp(sum(one.logprobs)) for one in drawn) == pytest.approx(1.0, abs=1e-5)
+    assert tuple(answer(logits, drawn, stream).ids) in {tuple(one.ids) for one in drawn}  # rather than nothing at all
+
+
+def test_what_is_left_keeps_its_proportions() -> None:
+    logits, stream = tree(np.random.default_rng(3)), random.Random(4)
+    first = {a: softmax(logits[()] / 0.7)[a] for a in range(3)}
+    joint = {(a, b): first[a] * softmax(logits[(a,)] / 0.7)[b] for a in range(3) for b in range(3)}
+    gone = sorted(joint, key=joint.get)[-2:]  # the two likeliest answers
+    avoid = [Drawn(ids=list(pair), logprobs=[math.log(first[pair[0]]), math.log(joint[pair] / first[pair[0]])])
+             for pair in gone]
+    counts = Counter(tuple(answer(logits, avoid, stream).ids) for _ in range(DRAWS))
+    left = {pair: value for pair, value in joint.items() if pair not in gone}
+    chi2 = sum((counts[pair] - DRAWS * value / sum(left.values())) ** 2 / (DRAWS * value / sum(left.values()))
+               for pair, value in left.items())
+    assert not any(counts[pair] for pair in gone)
+    assert chi2 < 22.5  # 99.9th percentile with 6 degrees of freedom

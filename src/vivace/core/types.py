@@ -35,13 +35,24 @@ class Message(Record):
     name: str = ""
 
 
+class Drawn(Record):
+    """A sampled answer: its ids, and their logprobs in the distribution of temperature and top_p."""
+
+    ids: list[int]
+    logprobs: list[float]
+
+
 class Sampling(Record):
-    """How to draw tokens. `max_tokens` is per turn; logprobs are those of the distribution drawn from."""
+    """How to draw tokens. `max_tokens` is per turn; logprobs are those of temperature and top_p, whatever `avoid` says.
+
+    `avoid`: answers to the same prompt that a native client does not draw again (not when greedy); others ignore it.
+    """
 
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 256
     seed: int = 0
+    avoid: list[Drawn] = Field(default_factory=list)
 
 
 class Usage(Record):
@@ -124,6 +135,14 @@ class Forgotten(Record):
     ids: list[int] = Field(default_factory=list)
     mask: list[int] = Field(default_factory=list)
     logprobs: list[float] = Field(default_factory=list)
+
+    def drawn(self) -> Drawn:
+        """The first of these answers, with the probability of all of them: it may come again, and go on otherwise."""
+        start = self.mask.index(1)
+        end = next((i for i in range(start, len(self.mask)) if not self.mask[i]), len(self.mask))
+        ids, logprobs = self.ids[start:end], self.logprobs[start:end]
+        logprobs[-1] += sum(self.logprobs[end:])
+        return Drawn(ids=ids, logprobs=logprobs)
 
     def within(self, segment: Segment) -> Segment:
         """The segment as it was with these answers at its end."""

@@ -20,6 +20,7 @@ from vivace.engine import sampler
 from vivace.engine.cache import SlotCache
 from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
 from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket
+from vivace.engine.without_replacement import WithoutReplacement
 from vivace.model.decoder import Decoder
 
 
@@ -92,7 +93,7 @@ class Engine:
             raise BadInput(f"a prompt id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
         ticket = Ticket(
             ids=list(prompt_ids), sampling=sampling, stop_ids=frozenset(stop_ids), stream=random.Random(sampling.seed),
-            prompt_len=len(prompt_ids), max_tokens=min(sampling.max_tokens, room),
+            seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids), max_tokens=min(sampling.max_tokens, room),
         )
         with self._wake:
             self._require_open()
@@ -190,7 +191,8 @@ class Engine:
         ending = [number for number, chunk in enumerate(chunks) if chunk.last]
         logits_PV = self._runner.step(pieces, ending).float().cpu().numpy()
         tickets = [chunks[number].ticket for number in ending]
-        tokens, logprobs = sampler.sample(logits_PV, [t.sampling for t in tickets], [t.stream for t in tickets])
+        tokens, logprobs = sampler.sample(
+            logits_PV, [t.sampling for t in tickets], [t.stream for t in tickets], [t.seen for t in tickets])
         self._scheduler.commit(chunks, tokens, logprobs)
         self.stats.steps += 1
         self.stats.computed_tokens += sum(chunk.size for chunk in chunks)

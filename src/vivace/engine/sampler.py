@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.types import Sampling
+from vivace.engine.without_replacement import WithoutReplacement
 
 Floats = NDArray[np.float32]
 
@@ -30,11 +31,13 @@ def check(sampling: Sampling) -> None:
 
 
 def sample(
-    logits_BV: Floats, samplings: Sequence[Sampling], streams: Sequence[random.Random]
+    logits_BV: Floats, samplings: Sequence[Sampling], streams: Sequence[random.Random],
+    seen: Sequence[WithoutReplacement] | None = None,
 ) -> tuple[list[int], list[float]]:
-    """Tokens (B,) and their log probabilities (B,), in the distribution drawn from.
+    """Tokens (B,) and their log probabilities (B,).
 
-    A drawn token's log probability is after temperature and nucleus; a greedy one's (temperature 0) is the model's own.
+    A drawn token's log probability is after temperature and nucleus, and before what was `seen` in this row is left
+    out; a greedy one's (temperature 0) is the model's own.
     One uniform number is taken from the stream of every row that is drawn. ModelError when logits are not numbers.
     """
     if not np.isfinite(logits_BV).all():
@@ -43,13 +46,15 @@ def sample(
     scores_BV = (logits_BV - logits_BV.max(-1, keepdims=True)) / temperature_B1
     weights_BV = np.exp(scores_BV)
     tokens, logprobs = [], []
-    for scores_V, weights_V, sampling, stream in zip(scores_BV, weights_BV, samplings, streams):
+    seen = seen or [WithoutReplacement([]) for _ in samplings]
+    for scores_V, weights_V, sampling, stream, drawn in zip(scores_BV, weights_BV, samplings, streams, seen):
         if sampling.temperature == 0:
             token = int(scores_V.argmax())
         else:
             if sampling.top_p < 1:
                 weights_V = nucleus(weights_V, sampling.top_p)
-            token = draw(weights_V, stream.random())
+            token = draw(drawn.thin(weights_V), stream.random())
+            drawn.advance(token)
         tokens.append(token)
         logprobs.append(float(scores_V[token]) - math.log(weights_V.sum()))
     return tokens, logprobs

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from vivace.core.types import Sampling
 from vivace.engine.cache import SlotCache
+from vivace.engine.without_replacement import WithoutReplacement
 
 PREFILL_TOKENS = 512  # prompt tokens in one step, beside the decoding sequences, which never wait longer than this
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -41,6 +42,7 @@ class Ticket:
     sampling: Sampling
     stop_ids: frozenset[int]
     stream: random.Random
+    seen: WithoutReplacement
     prompt_len: int
     max_tokens: int
     future: Future[Generated] = field(default_factory=Future)

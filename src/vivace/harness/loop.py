@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vivace.core.errors import BadInput, ContextOverflow, InfraError
 from vivace.core.protocols import Client
-from vivace.core.types import Completion, Forgotten, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
+from vivace.core.types import Completion, Drawn, Forgotten, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
@@ -92,6 +92,7 @@ class _Attempt:
         self.usage = Usage()
         self.outcomes: list[ToolOutcome] = []
         self.forgotten: list[Forgotten] = []
+        self.avoid: dict[int, list[Drawn]] = {}  # answers taken back, by the length of the record they followed
         self.stuck = StuckDetector()
         self.safe: SafePoint | None = None
         self.several = False
@@ -190,6 +191,8 @@ class _Attempt:
         gone = self.record.take_back(mark, why)
         if gone.ids:
             self.forgotten.append(gone)
+            self.avoid = {at: drawn for at, drawn in self.avoid.items() if at <= gone.at}
+            self.avoid.setdefault(gone.at, []).append(gone.drawn())
         del self.outcomes[outcomes:]
 
     def _room(self) -> int | StopReason:
@@ -212,7 +215,9 @@ class _Attempt:
                    / _CHARACTERS_PER_TOKEN)
 
     def _ask(self, room: int) -> Completion:
-        sampling = self.sampling.model_copy(update={"max_tokens": room, "seed": self.seed * 1009 + self.asked})
+        avoid = self.avoid.get(len(self.record.segment.ids), [])
+        update = {"max_tokens": room, "seed": self.seed * 1009 + self.asked, "avoid": avoid}
+        sampling = self.sampling.model_copy(update=update)
         ids = self.record.open_answer()
         return self.client.complete(self.record.messages, tools=self.schemas, sampling=sampling, prompt_ids=ids)
 
