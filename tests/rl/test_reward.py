@@ -49,6 +49,17 @@ def test_rewards_by_hand() -> None:
     assert result.rewards == pytest.approx([1 - 0.0625, -0.0625, -0.125, 1 - 0.125])
 
 
+def test_an_edit_in_vain_earns_the_effect_and_nothing_from_a_coin() -> None:
+    idle, vain, right = attempt("failed", 250), attempt("failed", 250, sample=1), attempt("solved", 250, sample=2)
+    for one in (vain, right):
+        one.trajectory.patch = "-a\n+b\n"
+    free = RLConfig(length=LengthConfig(weight=0.0), effect=0.2)
+    result = group_rewards([idle, vain, right], free)
+    assert result.rewards == [0.0, 0.2, 1.0]
+    assert result.pass_rate == pytest.approx(1 / 3)
+    assert set(group_rewards([idle, vain] * 8, free.model_copy(update={"reward": "random"})).rewards) <= {0.0, 1.0}
+
+
 def test_infra_changes_nothing_for_the_others() -> None:
     group = [attempt("solved", 250), attempt("failed", 250)]
     alone = group_rewards(group, CONFIG)

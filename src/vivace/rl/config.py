@@ -80,6 +80,9 @@ class RLConfig(_Table):
 
     reward: Literal["task", "random"] = "task"
     """`random` is the control that must not improve: a coin instead of the tests."""
+    effect: float = Field(default=0.0, ge=0, le=0.5)
+    """Reward of an attempt that changed something without solving its task. A small model's answers mostly have no
+    effect at all, which groups that fail as a whole would never teach it. 0: only solutions count."""
     take_back_price: float = Field(default=0.05, ge=0)
     """Taken off the advantage of answers that were taken back: see `rl.advantage.taken_back_advantage`."""
     length: LengthConfig = Field(default_factory=LengthConfig)

@@ -1,4 +1,8 @@
-"""Rewards of one group: R_i = R_task * gate - w h(rho_q) cost_i. Infrastructure failures have none."""
+"""Rewards of one group: R_i = R_task * gate - w h(rho_q) cost_i. Infrastructure failures have none.
+
+R_task is 1 for a solution, `effect` for an attempt that changed something in vain, 0 for one that changed nothing. The
+pass rate rho_q counts solutions alone.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,8 @@ def group_rewards(attempts: Sequence[Attempt], config: RLConfig, effort: Effort 
     for attempt, verdict in zip(attempts, verdicts, strict=True):
         charged = verdict is not None and (verdict > 0 or not config.length.only_solved)
         price = weight * cost(spent(attempt.trajectory, config.length), config.length) if charged else 0.0
-        rewards.append(None if verdict is None else verdict - price)
+        effect = config.effect if config.reward == "task" and attempt.trajectory.patch.strip() else 0.0
+        rewards.append(None if verdict is None else max(verdict, effect) - price)
     return GroupReward(rewards, pass_rate, len(valid))
 
 

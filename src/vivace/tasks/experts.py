@@ -137,18 +137,17 @@ class _Expert:
         return read_back(self.now[path], old, max(own, default=1), self.rng)
 
     def _try(self, texts: dict[str, str]) -> Generator[Message, list[str], bool]:
-        """Edit the files into `texts` (whatever stands in them now) and test in the last turn; whether all is green."""
+        """Edit the files into `texts` (whatever stands in them now); whether all is green at last. `direct` has every
+        edit tested, so that what each one brought can be seen (and kept, where those without effect are taken back)."""
         edits = [(path, edit) for path, text in texts.items() for edit in minimal_edits(self.now[path], text)]
         calls = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
                  for path, (old, new) in edits]
-        if self.style == "direct" or not edits:
-            results = yield _turn(*calls, _call("runTests"))
-        else:
-            results = []
-            for number, ((path, edit), call) in enumerate(zip(edits, calls, strict=True), 1):
-                last = [_call("runTests")] if number == len(edits) else []
-                results = yield _turn(call, *last, thought=self._read_back(path, edit[0]))
-                self.now[path] = self.now[path].replace(*edit, 1)
+        results = [] if edits else (yield _turn(_call("runTests")))
+        for number, ((path, edit), call) in enumerate(zip(edits, calls, strict=True), 1):
+            tests = [_call("runTests")] if self.style == "direct" or number == len(edits) else []
+            thought = "" if self.style == "direct" else self._read_back(path, edit[0])
+            results = yield _turn(call, *tests, thought=thought)
+            self.now[path] = self.now[path].replace(*edit, 1)
         self.now.update(texts)
         tested = _TESTED.match(results[-1])
         return tested is not None and int(tested[2]) == 0 < int(tested[1]) and "stopped" not in results[-1]
