@@ -265,6 +265,22 @@ def test_edits_that_did_not_help_are_taken_back_with_their_files(env: Environmen
         trajectory.usage.output_tokens)  # fmt: skip
 
 
+def test_what_was_taken_back_is_not_to_be_drawn_again(env: Environment, renderer: Renderer) -> None:
+    asked: list[tuple[int, list[list[int]]]] = []
+
+    class Watching(ScriptedClient):
+        def complete(self, messages: Sequence[Message], *, sampling: Sampling, **rest: Any) -> Completion:
+            asked.append((len(messages), [one.ids for one in sampling.avoid]))
+            return super().complete(messages, sampling=sampling, **rest)
+
+    wrong = edit("return a - b", "return a * b", "runTests")
+    untested, vain = edit("total = 0", "total = 1"), edit("return a - b", "return b - a", "runTests")
+    said = iter([wrong, untested, vain, edit("return a - b", "return a + b", "runTests"), call("task_complete")])
+    run(TASK, env, Watching(renderer, lambda messages: next(said)), Limits(take_backs=9), profile="nano")
+    first, second = renderer.answer(wrong), renderer.answer(untested)
+    assert asked == [(2, []), (2, [first]), (4, []), (2, [first, second]), (5, [])]
+
+
 def test_without_take_backs_edits_stay(env: Environment, renderer: Renderer) -> None:
     answers = script(edit("return a - b", "return a * b", "runTests"), call("task_complete"))
     trajectory = run(TASK, env, ScriptedClient(renderer, answers), Limits(), profile="nano")

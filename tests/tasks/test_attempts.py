@@ -103,7 +103,7 @@ def test_the_recovering_expert_takes_wrong_edits_back(player: Player, task: Task
     assert again.trajectory.segments == attempts[1].trajectory.segments
 
 
-def test_several_attached_suspects_are_mended_and_tested_one_by_one(player: Player, double: Task, codec: Renderer) -> None:
+def test_several_attached_suspects_are_mended_one_by_one(player: Player, double: Task, codec: Renderer) -> None:
     attempt = _play(player, double, codec, "direct", 0)
     assert attempt.grade.solved, attempt.grade
     assert _calls(attempt) == [["replace_string_in_file", "runTests"]] * 2 + [["task_complete"]]

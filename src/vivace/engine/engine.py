@@ -93,7 +93,8 @@ class Engine:
             raise BadInput(f"a prompt id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
         ticket = Ticket(
             ids=list(prompt_ids), sampling=sampling, stop_ids=frozenset(stop_ids), stream=random.Random(sampling.seed),
-            seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids), max_tokens=min(sampling.max_tokens, room),
+            seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids),
+            max_tokens=min(sampling.max_tokens, room),
         )
         with self._wake:
             self._require_open()

@@ -9,7 +9,18 @@ from pydantic import Field
 
 from vivace.core.errors import BadInput, ContextOverflow, InfraError
 from vivace.core.protocols import Client
-from vivace.core.types import Completion, Drawn, Forgotten, Message, Record, Sampling, Task, ToolOutcome, Trajectory, Usage
+from vivace.core.types import (
+    Completion,
+    Drawn,
+    Forgotten,
+    Message,
+    Record,
+    Sampling,
+    Task,
+    ToolOutcome,
+    Trajectory,
+    Usage,
+)
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.environment import Environment
 from vivace.harness.prompts import opening, prompt_hash
