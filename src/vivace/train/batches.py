@@ -26,11 +26,12 @@ class Row(NamedTuple):
 
 
 class MicroBatch(NamedTuple):
-    """(B, T) each: int64, int64, fp32. Padding has weight 0 and sits at the end, where causality hides it."""
+    """(B, T) each: int64, int64, fp32, bool. Padding has weight 0 and sits at the end, where causality hides it."""
 
     input_ids: Tensor
     targets: Tensor
     weights: Tensor
+    real: Tensor
 
 
 class Source(Protocol):
@@ -58,11 +59,13 @@ def _stack(rows: list[Row]) -> MicroBatch:
     length = len(rows[0].weights)
     ids = np.zeros((len(rows), length + 1), dtype=np.int64)
     weights = np.zeros((len(rows), length), dtype=np.float32)
+    real = np.arange(length)[None] < np.array([len(row.weights) for row in rows])[:, None]
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)] = row.ids
         weights[i, : len(row.weights)] = row.weights
     tokens = torch.from_numpy(ids)
-    return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(weights))
+    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    return MicroBatch(inputs, targets, torch.from_numpy(weights), torch.from_numpy(real))
 
 
 def read_shards(directory: Path) -> list[np.ndarray]:
