@@ -69,7 +69,8 @@ def _stack(rows: list[Row]) -> MicroBatch:
 
 
 def read_shards(directory: Path) -> list[np.ndarray]:
-    """Token shards of a folder in name order, memory-mapped: uint16 `.bin` (raw) or `.npy` (1-D)."""
+    """Token shards of a folder in name order, memory-mapped: uint16 `.bin` (raw), or 1-D `.npy` of uint16 or
+    (vocabularies beyond 65,536) uint32."""
     paths = sorted(p for p in Path(directory).glob("*") if p.suffix in (".bin", ".npy"))
     if not paths:
         raise BadInput(f"no token shards (*.bin, *.npy) in {directory}; run the tokenizer stage first")
@@ -80,8 +81,8 @@ def read_shards(directory: Path) -> list[np.ndarray]:
             shard = np.load(path, mmap_mode="r") if is_npy else np.memmap(path, dtype=np.uint16, mode="r")
         except (ValueError, EOFError, OSError) as error:
             raise BadInput(f"token shard {path} cannot be read ({error}); make it again") from error
-        if shard.ndim != 1 or shard.dtype != np.uint16:
-            raise BadInput(f"token shard {path} must be one-dimensional uint16, it is {shard.ndim}-D {shard.dtype}")
+        if shard.ndim != 1 or shard.dtype not in (np.uint16, np.uint32):
+            raise BadInput(f"token shard {path} must be one-dimensional uint16 or uint32, it is {shard.ndim}-D {shard.dtype}")
         shards.append(shard)
     return shards
 

@@ -7,6 +7,8 @@ the experts and is gathered with them, so its gradient lacks the other expert ra
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -27,11 +29,14 @@ def shard_parameters(model: Decoder, mesh: Mesh, *, bf16: bool = False) -> None:
         if isinstance(block.mlp, SparseMLP):
             fully_shard(block.mlp, mesh=mesh.shard, mp_policy=policy)
         fully_shard(block, mesh=mesh.world, mp_policy=policy)
+    # The sparse layer's result is a view; the block adds it out of place, which is what this warning asks for.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     fully_shard(model, mesh=mesh.world, mp_policy=policy, reshard_after_forward=False)
     register_fsdp_forward_method(model, "loss")
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
 
 
 def local(p: Tensor) -> Tensor:
