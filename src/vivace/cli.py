@@ -34,7 +34,10 @@ def run(
 
     loaded = load_recipe(recipe, context.args, {name: kind.config for name, kind in KINDS.items()})
     if dry_run:
+        from vivace.commands.plan import print_plans
+
         typer.echo(json.dumps(loaded.resolved(), indent=1))
+        print_plans(loaded, console)
         return
     folder = out or Path("runs") / loaded.name
     try:
@@ -120,3 +123,7 @@ def main() -> None:
 def _fail(problem: str, exit_code: int) -> NoReturn:
     print(f"vivace: {' '.join(problem.split())}", file=sys.stderr)
     raise SystemExit(exit_code) from None
+
+
+if __name__ == "__main__":  # as torchrun starts it: -m vivace.cli
+    main()

@@ -40,3 +40,15 @@ def test_without_gradient_nothing_is_kept() -> None:
     q, k, v = torch.randn(1, 2, 100, 8), torch.randn(1, 1, 100, 8), torch.randn(1, 1, 100, 8)
     with torch.no_grad():
         torch.testing.assert_close(block_attention(q, k, v, 30), plain(q, k, v, 30))
+
+
+@pytest.mark.parametrize(("queries", "window"), [(1, None), (70, None), (70, 40), (130, 90), (199, 64)])
+def test_the_last_queries_over_all_keys(queries: int, window: int | None) -> None:
+    torch.manual_seed(queries)
+    q, k, v = (torch.randn(2, heads, 200, 8, dtype=torch.float64, requires_grad=True) for heads in (4, 2, 2))
+    whole, part = plain(q, k, v, window)[:, :, -queries:], block_attention(q[:, :, -queries:], k, v, window)
+    torch.testing.assert_close(part, whole)
+    grad = torch.randn_like(whole)
+    for mine, other in zip(torch.autograd.grad(part, (q, k, v), grad), torch.autograd.grad(whole, (q, k, v), grad),
+                           strict=True):  # fmt: skip
+        torch.testing.assert_close(mine, other)

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, log_softmax, silu
 
 from vivace.core.errors import BadInput
 from vivace.model.decoder import Decoder
-from vivace.model.moe import SparseMLP
+from vivace.model.moe import Load, SparseMLP
 from vivace.model.presets import preset
 
 
@@ -29,9 +29,9 @@ def test_experts_equal_a_loop_over_tokens(decoder) -> None:
         for e in chosen:
             gate, up = (mlp.gate_up[e] @ x[at]).chunk(2)
             expected[at] += 2.0 * scores[e] / scores[chosen].sum() * (mlp.down[e] @ (silu(gate) * up))
-    counts: list[Tensor] = []
-    torch.testing.assert_close(mlp(x, counts), expected, atol=1e-5, rtol=1e-4)
-    assert counts[0].sum() == 2 * 5 * 3
+    load = Load()
+    torch.testing.assert_close(mlp(x, load), expected, atol=1e-5, rtol=1e-4)
+    assert load.counts[0].sum() == 2 * 5 * 3
 
 
 def test_bias_chooses_experts_but_does_not_weigh_them(decoder) -> None:

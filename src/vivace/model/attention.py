@@ -23,6 +23,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
 from torch.nn.functional import linear, pad, scaled_dot_product_attention
 
 from vivace.model.block_attention import block_attention
@@ -67,13 +68,26 @@ class Attention(nn.Module):
         if cache is not None:
             k_BKSd, v_BKSd, mask = cache.update(self.layer, k_BKTd, v_BKTd)
             out_BHTd = scaled_dot_product_attention(q_BHTd, k_BKSd, v_BKSd, attn_mask=mask, enable_gqa=True)
-        elif x_BTD.device.type == "cpu":
-            out_BHTd = block_attention(q_BHTd, k_BKTd, v_BKTd, self.window if self.sliding else None)
-        elif self.sliding and length > self.window:
-            out_BHTd = sliding_attention(q_BHTd, k_BKTd, v_BKTd, self.window)
         else:
-            out_BHTd = scaled_dot_product_attention(q_BHTd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=True)
+            out_BHTd = self.attend(q_BHTd, k_BKTd, v_BKTd)
         return self.o_proj(out_BHTd.transpose(1, 2).reshape(batch, length, -1))
+
+    def attend(self, q_BHTd: Tensor, k_BKTd: Tensor, v_BKTd: Tensor) -> Tensor:
+        """Causal attention of a whole sequence, or of its last T queries over all its keys."""
+        window = self.window if self.sliding else None
+        queries, keys = q_BHTd.shape[2], k_BKTd.shape[2]
+        if q_BHTd.device.type == "cpu":
+            return block_attention(q_BHTd, k_BKTd, v_BKTd, window)
+        if window is not None and queries == keys > window:
+            return sliding_attention(q_BHTd, k_BKTd, v_BKTd, window)
+        if queries == keys and (window is None or keys <= window):
+            return scaled_dot_product_attention(q_BHTd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=True)
+        if window is None:
+            last = causal_lower_right(queries, keys)
+            return scaled_dot_product_attention(q_BHTd, k_BKTd, v_BKTd, attn_mask=last, enable_gqa=True)
+        before = keys - queries  # queries that are not there cost little: at most a window of them
+        q_BHSd = pad(q_BHTd, (0, 0, before, 0))
+        return sliding_attention(q_BHSd, k_BKTd, v_BKTd, window)[:, :, before:]
 
 
 def sliding_attention(q_BHTd: Tensor, k_BKTd: Tensor, v_BKTd: Tensor, window: int) -> Tensor:

@@ -20,16 +20,19 @@ KEEP = 4096
 
 
 class _Part(NamedTuple):
-    """Queries [start, stop) look at keys [first, stop)."""
+    """Queries [start, stop) look at keys [first, last); query i stands at the position of key i + last - stop."""
 
     start: int
     stop: int
     first: int
+    last: int
 
 
-def _parts(length: int, window: int) -> Iterator[_Part]:
-    for start in range(0, length, BLOCK):
-        yield _Part(start, min(start + BLOCK, length), max(0, start - window + 1))
+def _parts(queries: int, keys: int, window: int) -> Iterator[_Part]:
+    before = keys - queries
+    for start in range(0, queries, BLOCK):
+        stop = min(start + BLOCK, queries)
+        yield _Part(start, stop, max(0, before + start - window + 1), before + stop)
 
 
 def _fill_unseen(scores_XGQS: Tensor, part: _Part, window: int) -> None:
@@ -37,16 +40,16 @@ def _fill_unseen(scores_XGQS: Tensor, part: _Part, window: int) -> None:
     queries = part.stop - part.start
     later = torch.ones(queries, queries, dtype=torch.bool).triu_(1)
     scores_XGQS[..., -queries:].masked_fill_(later, float("-inf"))
-    before = part.stop - window - part.first  # keys that the last query no longer sees
+    before = part.last - window - part.first  # keys that the last query no longer sees
     if before > 0:
-        i = torch.arange(part.start, part.stop)[:, None]
+        i = torch.arange(part.last - queries, part.last)[:, None]
         j = torch.arange(part.first, part.first + before)[None]
         scores_XGQS[..., :before].masked_fill_(j <= i - window, float("-inf"))
 
 
 def _probabilities(q_XGTd: Tensor, k_XTd: Tensor, part: _Part, window: int) -> Tensor:
     """Softmax of one block, (X, G*queries, keys). `q_XGTd` is scaled already."""
-    scores = torch.bmm(_rows(q_XGTd, part), k_XTd[:, part.first : part.stop].mT)
+    scores = torch.bmm(_rows(q_XGTd, part), k_XTd[:, part.first : part.last].mT)
     _fill_unseen(scores.view(len(scores), q_XGTd.shape[1], part.stop - part.start, -1), part, window)
     return torch.softmax(scores, dim=-1)
 
@@ -66,11 +69,11 @@ class _BlockAttention(Function):
         k, v = k_BKTd.flatten(0, 1).contiguous(), v_BKTd.flatten(0, 1).contiguous()
         out = torch.empty_like(q, memory_format=torch.contiguous_format)
         kept: list[Tensor] = []
-        keep = length <= KEEP and any(ctx.needs_input_grad)
-        for part in _parts(length, window):
+        keep = k.shape[1] <= KEEP and any(ctx.needs_input_grad)
+        for part in _parts(length, k.shape[1], window):
             p = _probabilities(q, k, part, window)
             block = out[:, :, part.start : part.stop]
-            block.copy_(torch.bmm(p, v[:, part.first : part.stop]).view(block.shape))
+            block.copy_(torch.bmm(p, v[:, part.first : part.last]).view(block.shape))
             if keep:
                 kept.append(p)
         ctx.window = window
@@ -83,8 +86,8 @@ class _BlockAttention(Function):
         grad = grads[0].reshape(out.shape)
         grad_q, grad_k, grad_v = torch.empty_like(out), torch.zeros_like(k), torch.zeros_like(v)
         dot = (grad * out).sum(-1, keepdim=True)
-        for number, part in enumerate(_parts(q.shape[2], ctx.window)):
-            seen = slice(part.first, part.stop)
+        for number, part in enumerate(_parts(q.shape[2], k.shape[1], ctx.window)):
+            seen = slice(part.first, part.last)
             p = kept[number] if kept else _probabilities(q, k, part, ctx.window)
             rows = _rows(grad, part)
             grad_v[:, seen] += torch.bmm(p.mT, rows)
@@ -98,5 +101,8 @@ class _BlockAttention(Function):
 
 
 def block_attention(q_BHTd: Tensor, k_BKTd: Tensor, v_BKTd: Tensor, window: int | None = None) -> Tensor:
-    """Causal grouped-query attention (B, H, T, d) over the last `window` keys, itself included; None: over all."""
-    return _BlockAttention.apply(q_BHTd, k_BKTd, v_BKTd, window or q_BHTd.shape[2])
+    """Causal grouped-query attention (B, H, T, d) over the last `window` keys, itself included; None: over all.
+
+    With more keys than queries, the queries are the last ones.
+    """
+    return _BlockAttention.apply(q_BHTd, k_BKTd, v_BKTd, window or k_BKTd.shape[2])

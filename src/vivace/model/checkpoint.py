@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -75,16 +76,27 @@ def save_checkpoint(
     `extra_files` maps a name to a file to copy, or to the content itself (bytes, or str for text).
     The router's selection bias stays fp32 whatever `dtype` is: it is tiny, and rounding it moves tokens.
     """
+    with whole_folder(directory, model.config, extra_files, dtype) as temporary:
+        require_space(temporary, sum(p.numel() for p in model.parameters()) * dtype.itemsize)
+        state = to_hf(model.state_dict())
+        tensors = {name: t.detach().to(stored_dtype(name, dtype)).contiguous().cpu() for name, t in state}
+        save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    digests: dict[str, str] = json.loads((Path(directory) / MANIFEST).read_text())["files"]
+    return digests
+
+
+@contextmanager
+def whole_folder(
+    directory: Path, config: ModelConfig, extra_files: Mapping[str, Path | bytes | str] | None, dtype: torch.dtype
+) -> Iterator[Path]:
+    """A folder to write the weights into; config, extra files and manifest are added, and it takes `directory`'s place."""
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))
     try:
-        require_space(temporary, sum(p.numel() for p in model.parameters()) * dtype.itemsize)
-        state = to_hf(model.state_dict())
-        tensors = {name: t.detach().to(_stored(name, dtype)).contiguous().cpu() for name, t in state}
-        save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+        yield temporary
         (temporary / WEIGHTS).chmod(0o644)
-        fields = model.config.to_hf() | {"torch_dtype": str(dtype).removeprefix("torch.")}
+        fields = config.to_hf() | {"torch_dtype": str(dtype).removeprefix("torch.")}
         (temporary / CONFIG).write_text(json.dumps(fields, indent=1) + "\n")
         for name, content in (extra_files or {}).items():
             _place(temporary / name, content)
@@ -96,10 +108,10 @@ def save_checkpoint(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return digests
 
 
-def _stored(name: str, dtype: torch.dtype) -> torch.dtype:
+def stored_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
+    """The type a tensor has in a file of `dtype`."""
     return torch.float32 if name.endswith("e_score_correction_bias") else dtype
 
 

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 
 from vivace.core.errors import BadInput
 from vivace.model.attention import Attention, KVCache
 from vivace.model.config import ModelConfig
 from vivace.model.ffn import DenseMLP
 from vivace.model.head import token_logprobs, weighted_cross_entropy
-from vivace.model.moe import SparseMLP
+from vivace.model.moe import Load, SparseMLP
 from vivace.model.norm import RMSNorm
 from vivace.model.rope import RotaryTable
 
@@ -43,7 +44,7 @@ class Block(nn.Module):
         self.mlp = SparseMLP(config) if config.mlp_layer_types[layer] == "sparse" else DenseMLP(config)
 
     def forward(
-        self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], cache: KVCache | None, counts: list[Tensor] | None
+        self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], cache: KVCache | None, counts: Load | None
     ) -> Tensor:
         x_BTD = x_BTD + self.self_attn(self.input_layernorm(x_BTD), rope, cache)
         normed = self.post_attention_layernorm(x_BTD)
@@ -59,6 +60,7 @@ class Decoder(nn.Module):
         """Initialised from `seed`; None leaves the weights unset (for loading, or on the meta device)."""
         super().__init__()
         self.config = config
+        self.recompute = False  # keep only the inputs of blocks for the backward pass: less memory, a forward more
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -96,7 +98,7 @@ class Decoder(nn.Module):
 
     def hidden(
         self, input_ids_BT: Tensor, positions_BT: Tensor | None = None, cache: KVCache | None = None,
-        counts: list[Tensor] | None = None,
+        counts: Load | None = None,
     ) -> Tensor:
         """Final normalised hidden states (B, T, D); logits are `x @ head_weight.T`.
 
@@ -108,23 +110,33 @@ class Decoder(nn.Module):
             raise BadInput(f"{length} tokens exceed this model's context of {limit}; shorten the input")
         rope = self.rope(length, positions_BT)
         x_BTD = self.embed_tokens(input_ids_BT)
+        recompute = self.recompute and torch.is_grad_enabled()
         for block in self.layers:
-            x_BTD = block(x_BTD, rope, cache, counts)
+            if recompute:
+                x_BTD = checkpoint(block, x_BTD, rope, cache, counts, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_BTD = block(x_BTD, rope, cache, counts)
         return self.norm(x_BTD)
 
     def forward(self, input_ids_BT: Tensor, positions_BT: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
         """Logits (B, T, V)."""
         return linear(self.hidden(input_ids_BT, positions_BT, cache), self.head_weight)
 
-    def loss(self, input_ids_BT: Tensor, targets_BT: Tensor, weights_BT: Tensor | None = None) -> Loss:
-        """Summed weighted cross entropy of `targets_BT` (-100 ignored); default weight 1."""
-        counts: list[Tensor] = []
-        x_ND = self.hidden(input_ids_BT, counts=counts).flatten(0, 1)
+    def loss(
+        self, input_ids_BT: Tensor, targets_BT: Tensor, weights_BT: Tensor | None = None,
+        real_BT: Tensor | None = None, positions_BT: Tensor | None = None,
+    ) -> Loss:
+        """Summed weighted cross entropy of `targets_BT` (-100 ignored); default weight 1.
+
+        Padding, where `real_BT` is False, is not counted as load of the experts.
+        """
+        load = Load(None if real_BT is None else real_BT.flatten())
+        x_ND = self.hidden(input_ids_BT, positions_BT, counts=load).flatten(0, 1)
         targets_N = targets_BT.flatten()
         weights_N = torch.ones_like(targets_N, dtype=torch.float32) if weights_BT is None else weights_BT.flatten()
         weights_N = weights_N.float().masked_fill(targets_N == IGNORE, 0.0)
         total = weighted_cross_entropy(x_ND, self.head_weight, targets_N.clamp(min=0), weights_N)
-        counts_LE = torch.stack(counts) if counts else torch.zeros(0, self.config.num_experts, dtype=torch.int64)
+        counts_LE = torch.stack(load.counts) if load.counts else torch.zeros(0, self.config.num_experts, dtype=torch.int64)
         return Loss(total, weights_N.sum(), counts_LE)
 
     def logprobs(self, input_ids_BT: Tensor) -> Tensor:

@@ -15,6 +15,20 @@ from vivace.model.config import ModelConfig
 from vivace.model.functional import combine, dispatch, swiglu
 
 
+class Load:
+    """Collects the number of tokens each expert got, layer by layer; padding (where `real_N` is False) is no token."""
+
+    def __init__(self, real_N: Tensor | None = None) -> None:
+        self.real_N = real_N
+        self.counts: list[Tensor] = []
+
+    def add(self, chosen_Nk: Tensor, load_E: Tensor) -> None:
+        """One layer's choice; `load_E` counts padding too."""
+        if self.real_N is not None:
+            load_E = torch.bincount(chosen_Nk[self.real_N].flatten(), minlength=len(load_E))
+        self.counts.append(load_E)
+
+
 class SparseMLP(nn.Module):
     """x_BTD -> x_BTD. gate_up (E, 2F, D) and down (E, D, F) hold all experts."""
 
@@ -31,13 +45,13 @@ class SparseMLP(nn.Module):
         self.down = nn.Parameter(torch.empty(experts, hidden, width))
         self.register_buffer("e_score_correction_bias", torch.zeros(experts))
 
-    def forward(self, x_BTD: Tensor, counts: list[Tensor] | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, counts: Load | None = None) -> Tensor:
         """`counts`, when given, receives the number of tokens each expert got: (E,) int64."""
         x_ND = x_BTD.flatten(0, -2)
         gates_Nk, chosen_Nk = self.route(x_ND)
         load_E = torch.bincount(chosen_Nk.flatten(), minlength=self.gate.out_features)
         if counts is not None:
-            counts.append(load_E)
+            counts.add(chosen_Nk, load_E)
         order = chosen_Nk.flatten().argsort(stable=True)  # slot -> (token, choice); slots grouped by expert
         slot_Nk = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=order.device))
         slot_Nk = slot_Nk.view_as(chosen_Nk)

@@ -65,14 +65,23 @@ class StageKind:
     """What its config names to read: files, checkpoint folders, and earlier stages, of which it takes the model."""
     writes: Callable[[Any], Sequence[str | Path]] = lambda config: ()
     """What its config names to write outside the run; what an earlier stage read there counts as unchanged."""
+    together: bool = False
+    """Under torchrun every process runs it; the other kinds run on the first process while the rest wait."""
 
 
 def run_recipe(recipe: Recipe, directory: Path, kinds: dict[str, StageKind], console: Console) -> dict[str, Any]:
     """Run or resume; returns the summary, which is also written to summary.json after every stage."""
-    run = Run(directory, recipe.resolved())
-    with ExitStack() as at_end:
-        _run_stages(recipe, run, kinds, console, at_end)
-    return write_summary(run)
+    from vivace.recipe.follow import announce, follow, joined
+
+    with joined() as leads:
+        if not leads:
+            follow(recipe, directory, kinds)
+            return {}
+        run = Run(directory, recipe.resolved())
+        with ExitStack() as at_end:
+            _run_stages(recipe, run, kinds, console, at_end)
+        announce(None)
+        return write_summary(run)
 
 
 def _run_stages(
@@ -83,9 +92,9 @@ def _run_stages(
         stage = run.stage(name)
         title = f"[bold]{name}[/] ({number} of {len(recipe.stages)})"
         context = Context(recipe, run, stage, console, shared, at_end)
-        kind = _kind(config, kinds)
+        kind = kind_of(config, kinds)
         if stage.done is not None:
-            written = {str(path) for each in recipe.stages.values() for path in _kind(each, kinds).writes(each)}
+            written = {str(path) for each in recipe.stages.values() for path in kind_of(each, kinds).writes(each)}
             stage.check_inputs(_digests([name for name in kind.inputs(config) if str(name) not in written], context))
             console.print(f"{title}: done before, {stage.done['seconds']:.0f} s")
             continue
@@ -97,10 +106,14 @@ def _run_stages(
 
 
 def _run_stage(kind: StageKind, config: StageConfig, context: Context) -> Facts:
+    from vivace.recipe.follow import announce
+
     context.stage.begin(_digests(kind.inputs(config), context))
     memory = PeakMemory()
     try:
         with memory:
+            if kind.together:
+                announce(context.stage.name)
             facts = kind.run(config, context)
     except BaseException:
         with suppress(VivaceError, OSError):  # a full disk, say: the error that ended the stage is the one to tell
@@ -109,7 +122,8 @@ def _run_stage(kind: StageKind, config: StageConfig, context: Context) -> Facts:
     return context.stage.finish(peak_rss_mb=memory.peak_mb, finished=round(time.time()), **facts)
 
 
-def _kind(config: StageConfig, kinds: Mapping[str, StageKind]) -> StageKind:
+def kind_of(config: StageConfig, kinds: Mapping[str, StageKind]) -> StageKind:
+    """The kind of a stage, by the type of its config."""
     return next(kind for kind in kinds.values() if kind.config is type(config))
 
 

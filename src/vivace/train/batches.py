@@ -26,11 +26,12 @@ class Row(NamedTuple):
 
 
 class MicroBatch(NamedTuple):
-    """(B, T) each: int64, int64, fp32. Padding has weight 0 and sits at the end, where causality hides it."""
+    """(B, T) each: int64, int64, fp32, bool. Padding has weight 0 and sits at the end, where causality hides it."""
 
     input_ids: Tensor
     targets: Tensor
     weights: Tensor
+    real: Tensor
 
 
 class Source(Protocol):
@@ -58,15 +59,18 @@ def _stack(rows: list[Row]) -> MicroBatch:
     length = len(rows[0].weights)
     ids = np.zeros((len(rows), length + 1), dtype=np.int64)
     weights = np.zeros((len(rows), length), dtype=np.float32)
+    real = np.arange(length)[None] < np.array([len(row.weights) for row in rows])[:, None]
     for i, row in enumerate(rows):
         ids[i, : len(row.ids)] = row.ids
         weights[i, : len(row.weights)] = row.weights
     tokens = torch.from_numpy(ids)
-    return MicroBatch(tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous(), torch.from_numpy(weights))
+    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    return MicroBatch(inputs, targets, torch.from_numpy(weights), torch.from_numpy(real))
 
 
 def read_shards(directory: Path) -> list[np.ndarray]:
-    """Token shards of a folder in name order, memory-mapped: uint16 `.bin` (raw) or `.npy` (1-D)."""
+    """Token shards of a folder in name order, memory-mapped: uint16 `.bin` (raw), or 1-D `.npy` of uint16 or
+    (vocabularies beyond 65,536) uint32."""
     paths = sorted(p for p in Path(directory).glob("*") if p.suffix in (".bin", ".npy"))
     if not paths:
         raise BadInput(f"no token shards (*.bin, *.npy) in {directory}; run the tokenizer stage first")
@@ -77,8 +81,8 @@ def read_shards(directory: Path) -> list[np.ndarray]:
             shard = np.load(path, mmap_mode="r") if is_npy else np.memmap(path, dtype=np.uint16, mode="r")
         except (ValueError, EOFError, OSError) as error:
             raise BadInput(f"token shard {path} cannot be read ({error}); make it again") from error
-        if shard.ndim != 1 or shard.dtype != np.uint16:
-            raise BadInput(f"token shard {path} must be one-dimensional uint16, it is {shard.ndim}-D {shard.dtype}")
+        if shard.ndim != 1 or shard.dtype not in (np.uint16, np.uint32):
+            raise BadInput(f"token shard {path} must be one-dimensional uint16 or uint32, it is {shard.ndim}-D {shard.dtype}")
         shards.append(shard)
     return shards
 

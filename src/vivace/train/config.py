@@ -34,6 +34,7 @@ class TrainConfig(BaseModel):
 
     micro_tokens: int = Field(2048, ge=1)  # tokens processed at a time by one worker
     workers: int = Field(0, ge=0)  # threads working on micro-batches; 0: every core on CPU, 1 on an accelerator
+    recompute: bool = False  # blocks anew in the backward pass: memory of long sequences for a third more time
     save_seconds: float = Field(600.0, gt=0)
     save_steps: int | None = Field(None, ge=1)
     keep_last: int = Field(2, ge=1)

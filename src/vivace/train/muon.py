@@ -7,8 +7,8 @@ fused gate/up matrices are cut into their single matrices; equal shapes go throu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ POLAR_EXPRESS = (
     (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
 )
 CHUNK_ELEMENTS = 1 << 19  # matrices orthogonalised together: what stays in a core's cache (2 MB in fp32)
+T = TypeVar("T", Tensor, tuple[Tensor, Tensor, Tensor])
 Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # like map: possibly on several threads
 
 
@@ -33,6 +34,16 @@ def orthogonalise(x_brc: Tensor) -> Tensor:
         poly = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, poly, x, beta=a)
     return x
+
+
+def orthogonal(x_brc: Tensor) -> Tensor:
+    """`orthogonalise` for any shape: over the shorter side."""
+    return orthogonalise(x_brc.mT).mT if x_brc.shape[1] > x_brc.shape[2] else orthogonalise(x_brc)
+
+
+def shape_scale(rows: int, cols: int) -> float:
+    """Tall matrices move further, so that their outputs change by the same root mean square."""
+    return max(1.0, rows / cols) ** 0.5
 
 
 def as_matrices(name: str, p: Tensor) -> Tensor:
@@ -54,7 +65,8 @@ class MuonAdamW:
         self, model: nn.Module, *, muon_lr: float, embedding_lr: float, router_lr: float, norm_lr: float,
         weight_decay: float, momentum: float, betas: tuple[float, float], eps: float = 1e-10,
     ) -> None:
-        self.parameters: dict[str, nn.Parameter] = dict(model.named_parameters())
+        self.model = model
+        self.parameters = self.held()
         self.muon_lr, self.weight_decay, self.momentum = muon_lr, weight_decay, momentum
         self.betas, self.eps = betas, eps
         self.muon = [name for name, p in self.parameters.items() if uses_muon(name, p)]
@@ -69,14 +81,21 @@ class MuonAdamW:
                 self.state[f"{name}.{kind}"] = torch.zeros_like(self.parameters[name])
         self.steps = 0
 
+    def held(self) -> dict[str, Tensor]:
+        """The tensors that are updated, by name."""
+        return dict(self.model.named_parameters())
+
     @torch.no_grad()
     def step(self, grads: dict[str, Tensor], factor: float, run: Run = map) -> None:
         """One update. `run` may spread the chunks of Muon's work over threads; the result does not depend on it."""
         self.steps += 1
         for name, lr in self.adam_lr.items():
             self._adam(name, grads[name], lr * factor)
-        chunks = [chunk for group in self._groups(grads).values() for chunk in _chunked(group)]
-        for _ in run(lambda chunk: self._muon(chunk, self.muon_lr * factor), chunks):
+        self._step_matrices(self.muon, grads, self.muon_lr * factor, run)
+
+    def _step_matrices(self, names: Iterable[str], grads: dict[str, Tensor], lr: float, run: Run) -> None:
+        chunks = [chunk for group in self._groups(names, grads).values() for chunk in chunked(group)]
+        for _ in run(lambda chunk: self._muon(chunk, lr), chunks):
             pass
 
     def _adam(self, name: str, grad: Tensor, lr: float) -> None:
@@ -87,22 +106,23 @@ class MuonAdamW:
         denominator = (square / (1 - beta2**self.steps)).sqrt_().add_(self.eps)
         self.parameters[name].addcdiv_(mean, denominator, value=-lr / (1 - beta1**self.steps))
 
-    def _groups(self, grads: dict[str, Tensor]) -> dict[tuple[int, ...], list[tuple[Tensor, Tensor, Tensor]]]:
+    def _groups(
+        self, names: Iterable[str], grads: dict[str, Tensor]
+    ) -> dict[tuple[int, ...], list[tuple[Tensor, Tensor, Tensor]]]:
         """Single matrices (parameter, gradient, momentum) by shape."""
         groups: dict[tuple[int, ...], list[tuple[Tensor, Tensor, Tensor]]] = {}
-        for name in self.muon:
+        for name in names:
             tensors = (self.parameters[name].data, grads[name], self.state[f"{name}.momentum"])
             p, grad, momentum = (as_matrices(name, t) for t in tensors)
             groups.setdefault(tuple(p.shape[1:]), []).extend(zip(p, grad, momentum, strict=True))
         return groups
 
-    def _muon(self, chunk: list[tuple[Tensor, Tensor, Tensor]], lr: float) -> None:
+    def _muon(self, chunk: Sequence[tuple[Tensor, Tensor, Tensor]], lr: float) -> None:
         for _, grad, momentum in chunk:
             momentum.lerp_(grad, 1 - self.momentum)
         update = torch.stack([grad.lerp(momentum, self.momentum) for _, grad, momentum in chunk])  # Nesterov
         rows, cols = update.shape[1:]
-        update = orthogonalise(update.mT).mT if rows > cols else orthogonalise(update)
-        scale = lr * max(1.0, rows / cols) ** 0.5
+        update, scale = orthogonal(update), lr * shape_scale(rows, cols)
         for (p, _, _), u in zip(chunk, update, strict=True):
             p.mul_(1 - lr * self.weight_decay).add_(u, alpha=-scale)
 
@@ -117,6 +137,8 @@ class MuonAdamW:
             tensor.copy_(saved["state"][name])
 
 
-def _chunked(group: list[tuple[Tensor, Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor, Tensor]]]:
-    size = max(1, CHUNK_ELEMENTS // group[0][0].numel())
+def chunked(group: Sequence[T]) -> list[Sequence[T]]:
+    """Cut matrices of one shape (or tuples that begin with one) into lots that fit in a cache."""
+    first = group[0] if isinstance(group[0], Tensor) else group[0][0]
+    size = max(1, CHUNK_ELEMENTS // first.numel())
     return [group[start : start + size] for start in range(0, len(group), size)]

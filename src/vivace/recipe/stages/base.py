@@ -34,8 +34,12 @@ from vivace.text.tokenizer import FILE_NAME as TOKENIZER_FILE
 from vivace.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from vivace.train.batches import DocumentSource, Row, Source, StreamSource
 from vivace.train.config import TrainConfig
+from vivace.train.extend import Extension, SteppedSource, lengthen
 from vivace.train.loop import mean_loss, train
 from vivace.train.mix import MixedSource
+from vivace.train.parallel.checkpoint import save_model
+from vivace.train.parallel.mesh import Mesh, MeshConfig, open_mesh
+from vivace.train.plan import Cluster
 
 COPY_DRILLS = 16_384  # some three million tokens; beyond that they come again
 NATS_PER_BIT = 0.6931471805599453
@@ -53,6 +57,8 @@ class PretrainStage(StageConfig):
     preset: str = "nano"
     seq_len: int = 512
     batch_tokens: int = 8192
+    mesh: MeshConfig | None = Field(None, description="How processes share the work; none: one, or all data ranks.")
+    plan: list[Cluster] = Field(default_factory=list, description="Machines for which --dry-run prints a plan.")
     train: TrainConfig
 
 
@@ -68,8 +74,11 @@ class MidtrainStage(StageConfig):
     repair_tokens: int = Field(8_000_000, description="How much repair text to make at most.")
     max_document: int = 700
     repair: RepairConfig = RepairConfig()
+    extend: list[Extension] = Field(default_factory=list, description="Longer windows of the stream, in steps; the "
+                                    "last step lasts to the end. They replace seq_len.")
+    mesh: MeshConfig | None = Field(None, description="As in pretrain.")
+    plan: list[Cluster] = Field(default_factory=list, description="As in pretrain.")
     train: TrainConfig
-
 
     def mixture(self) -> str:
         """In words, for the card."""
@@ -109,15 +118,20 @@ def pretrain(config: PretrainStage, context: Context) -> Facts:
     tokenizer = Tokenizer.load(folder)
     model = Decoder(preset(config.preset, vocab_size=tokenizer.vocab_size), seed=context.seed)
     source = StreamSource(folder / "stream", config.seq_len, config.batch_tokens, context.seed)
-    return _train(model, source, config.train, context, held_out_loss(folder))
+    with open_mesh(config.mesh) as mesh:
+        return _train(model, source, config.train, context, held_out_loss(folder), mesh)
 
 
 def midtrain(config: MidtrainStage, context: Context) -> Facts:
     folder = context.of_stage("corpus")
     model, _ = load_checkpoint(context.model(config.init))
+    lengthen(model, max((step.seq_len for step in config.extend), default=config.seq_len))
     plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
-    facts = _train(model, _mixed(config, folder, context), config.train, context,
-                   lambda now: {**plain(now), **repairs(now)})
+    with open_mesh(config.mesh) as mesh:
+        if mesh is not None and config.repair_share > 0:
+            mesh.first_then_all(lambda: _keep_repairs(config, folder, context))
+        facts = _train(model, _mixed(config, folder, context), config.train, context,
+                       lambda now: {**plain(now), **repairs(now)}, mesh)
     return {**facts, "note": config.mixture()}
 
 
@@ -141,9 +155,16 @@ def _mixed(config: MidtrainStage, folder: Path, context: Context) -> MixedSource
         members.append((DocumentSource(drills, 1, max_len=config.max_document, seed=context.seed), config.copy_share))
     left = 1 - config.repair_share - config.proof_share - config.copy_share
     if left > 1e-9:
-        stream = StreamSource(folder / "stream", config.seq_len, config.seq_len, context.seed + 1)
-        members.append((stream, left))
+        members.append((_stream(config, folder, context.seed + 1), left))
     return MixedSource(members, config.batch_tokens)
+
+
+def _stream(config: MidtrainStage, folder: Path, seed: int) -> Source:
+    """One window at a time."""
+    if not config.extend:
+        return StreamSource(folder / "stream", config.seq_len, config.seq_len, seed)
+    steps = [(StreamSource(folder / "stream", step.seq_len, step.seq_len, seed), step.tokens) for step in config.extend]
+    return SteppedSource(steps)
 
 
 def release(config: ReleaseStage, context: Context) -> Facts:
@@ -169,14 +190,16 @@ def _origin(stage: str, context: Context) -> Path:
 
 
 def _train(
-    model: Decoder, source: Source, settings: TrainConfig, context: Context, evaluate: Callable[[Decoder], Facts]
+    model: Decoder, source: Source, settings: TrainConfig, context: Context, evaluate: Callable[[Decoder], Facts],
+    mesh: Mesh | None,
 ) -> Facts:
     def log(row: dict[str, Any]) -> None:
         context.stage.log(**row)
 
-    result = train(model, source, settings, context.out, log, evaluate=evaluate, description=context.stage.name)
+    result = train(model, source, settings, context.out, log, evaluate=evaluate, description=context.stage.name,
+                   mesh=mesh)
     tokenizer = context.of_stage("corpus") / TOKENIZER_FILE
-    save_checkpoint(context.out / "model", model, {TOKENIZER_FILE: tokenizer})
+    save_model(context.out / "model", model, mesh, {TOKENIZER_FILE: tokenizer})
     return {"steps": result.steps, "tokens": result.tokens, "loss": round(result.loss, 4),
             "tok_s": round(result.tokens / max(result.seconds, 1e-9), 1), **evaluate(model)}
 
@@ -221,16 +244,20 @@ def _repair_tokens(
     config: MidtrainStage, folder: Path, context: Context
 ) -> Sequence[tuple[Sequence[int], Sequence[float]]]:
     """Repair documents, made once and kept beside the run's state."""
+    with np.load(_keep_repairs(config, folder, context)) as held:
+        ids, weights, ends = held["ids"], held["weights"].astype(np.float32), held["ends"]
+    starts = [0, *ends[:-1].tolist()]
+    return [(ids[a:b], weights[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
+
+
+def _keep_repairs(config: MidtrainStage, folder: Path, context: Context) -> Path:
     path = context.out / "state" / "repair.npz"
     if not path.exists():
         ids, weights, ends = _make_repairs(config, folder, context.seed)
         buffer = io.BytesIO()
         np.savez(buffer, ids=ids, weights=weights, ends=ends)
         atomic_write_bytes(path, buffer.getvalue())
-    with np.load(path) as held:
-        ids, weights, ends = held["ids"], held["weights"].astype(np.float32), held["ends"]
-    starts = [0, *ends[:-1].tolist()]
-    return [(ids[a:b], weights[a:b]) for a, b in zip(starts, ends.tolist(), strict=True)]
+    return path
 
 
 def _make_repairs(config: MidtrainStage, folder: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ from vivace.recipe.stages import base, evaluate, finetune, report, rl, tasks
 
 KINDS: dict[str, StageKind] = {
     "corpus": StageKind(base.CorpusStage, base.corpus, lambda config: [config.corpus.manifest]),
-    "pretrain": StageKind(base.PretrainStage, base.pretrain),
-    "midtrain": StageKind(base.MidtrainStage, base.midtrain, lambda config: [config.init]),
+    "pretrain": StageKind(base.PretrainStage, base.pretrain, together=True),
+    "midtrain": StageKind(base.MidtrainStage, base.midtrain, lambda config: [config.init], together=True),
     "release": StageKind(base.ReleaseStage, base.release, lambda config: [config.init], lambda config: [config.to]),
     "sources": StageKind(tasks.SourcesStage, tasks.sources, lambda config: [config.manifest]),
     "tasks": StageKind(tasks.TasksStage, tasks.tasks, lambda config: [config.train, config.eval]),
