@@ -27,7 +27,7 @@ class Keys:
         return who
 
     def check(self, key: str) -> str:
-        same = [hmac.compare_digest(key.encode(), known.encode()) for known in self._keys]  # all, whatever the first say
+        same = [hmac.compare_digest(key.encode(), known.encode()) for known in self._keys]  # all of them
         if self._keys and not any(same):
             raise ApiError(401, "no valid API key; send it as `Authorization: Bearer KEY`", code="invalid_api_key")
         return f"key-{digest(key, 8)}" if self._keys else "anyone"
