@@ -96,18 +96,20 @@ class Gateway:
             order = decision.order
         else:
             order = [self.find(ask.model).name]
-        failure: ApiError | None = None
+        failures: list[ApiError] = []
         for name in order:
             try:
                 answering = await self._begin(self.targets[name], ask)
             except ApiError as error:
                 self.metrics.count("target_failures_total", model=name)
-                failure = error
+                failures.append(error)
+                if error.status < 429 and error.code != "context_length_exceeded":
+                    break  # the request is wrong, whoever reads it
                 continue
             if decision is not None:
                 answering.decision = decision.taken(name)
             return answering
-        raise failure or ApiError(503, "no model can answer")
+        raise min(failures, key=lambda error: error.status)  # what the client can mend is said first
 
     async def _begin(self, target: Target, ask: Ask) -> Answering:
         answering = Answering(target.name, None, _nothing())
