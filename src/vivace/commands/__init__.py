@@ -1,1 +1,1 @@
-"""Commands, one module a topic: parse, call, print."""
+"""The commands of `vivace`, by topic: parse, call, print."""

@@ -48,10 +48,10 @@ class NativeClient:
 
 def load_client(
     checkpoint: Path, *, name: str | None = None, max_slots: int = 32, max_len: int | None = None,
-    threads: int | None = None, effort: Effort | None = None,
+    threads: int | None = None, effort: Effort | None = None, speculate: bool = False,
 ) -> NativeClient:
     """A client for a checkpoint folder that holds its tokenizer too. BadInput when it is missing or damaged."""
     model, _ = load_checkpoint(checkpoint)
     renderer = Renderer(Tokenizer.load(checkpoint), effort)
-    engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads)
+    engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate)
     return NativeClient(engine, renderer, name or checkpoint.name)

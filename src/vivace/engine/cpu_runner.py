@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from torch.nn.functional import pad
 
 from vivace.core.files import cache_dir, digest
 from vivace.engine.cache import BLOCK, SlotCache
-from vivace.engine.runner import Piece, block_weights
+from vivace.engine.runner import Piece, block_weights, wanted_rows
 from vivace.model.config import ModelConfig
 
 SOURCE = Path(__file__).with_name("step.cpp")
@@ -153,17 +154,21 @@ class CpuRunner:
         )  # fmt: skip
         self._kept = kept
 
-    def step(self, pieces: Sequence[Piece], wanted: Sequence[int]) -> Tensor:
-        logits = torch.empty(len(wanted), self.config.vocab_size)
+    def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
+        tails = tails or [1] * len(wanted)
+        logits = torch.empty(sum(tails), self.config.vocab_size)
         if self._pool is None or len(pieces) < 2 or sum(len(p.ids) for p in pieces) < SPLIT_TOKENS:
-            self._compute(pieces, wanted, logits)
+            self._compute(pieces, wanted_rows(pieces, wanted, tails), logits)
             return logits
+        firsts = [0, *accumulate(tails)]
         shares = _share(pieces, self.threads)
         blocks = []
         for share in shares:
-            mine = [row for row, number in enumerate(wanted) if number in share]
+            asked = [place for place, number in enumerate(wanted) if number in share]
             local = {number: place for place, number in enumerate(share)}
-            blocks.append((mine, [pieces[n] for n in share], [local[wanted[row]] for row in mine]))
+            part = [pieces[n] for n in share]
+            rows = wanted_rows(part, [local[wanted[place]] for place in asked], [tails[place] for place in asked])
+            blocks.append(([row for p in asked for row in range(firsts[p], firsts[p + 1])], part, rows))
         outs = [torch.empty(len(mine), self.config.vocab_size) for mine, _, _ in blocks]
         jobs = [self._pool.submit(self._compute, p, w, out) for (_, p, w), out in zip(blocks[1:], outs[1:])]
         self._compute(blocks[0][1], blocks[0][2], outs[0])
@@ -174,13 +179,13 @@ class CpuRunner:
         return logits
 
     def _compute(self, pieces: Sequence[Piece], wanted: Sequence[int], logits: Tensor) -> None:
+        """`wanted`: rows of this step, as in `wanted_rows`."""
         ids = torch.tensor([i for piece in pieces for i in piece.ids])
-        table, ends, row = [], [], 0
+        table, row = [], 0
         for piece in pieces:
             table += [piece.slot, piece.start, len(piece.ids), row]
             row += len(piece.ids)
-            ends.append(row - 1)
-        rows = (ctypes.c_int32 * max(1, len(wanted)))(*(ends[number] for number in wanted))
+        rows = (ctypes.c_int32 * max(1, len(wanted)))(*wanted)
         numbers = (ctypes.c_int32 * len(table))(*table)
         at_ids, at_logits = ctypes.c_void_p(ids.data_ptr()), ctypes.c_void_p(logits.data_ptr())
         self._step(ctypes.byref(self._model), row, at_ids, len(pieces), numbers, len(wanted), rows, at_logits)

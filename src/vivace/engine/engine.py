@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +21,8 @@ from vivace.core.types import Sampling
 from vivace.engine import sampler
 from vivace.engine.cache import SlotCache
 from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
-from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket
+from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket, Watcher
+from vivace.engine.speculation import Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 from vivace.model.decoder import Decoder
 
@@ -38,6 +41,8 @@ class Stats:
     computed_tokens: int = 0
     cached_tokens: int = 0
     generated_tokens: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class Engine:
@@ -46,12 +51,12 @@ class Engine:
     The weights of `model` are copied. `threads`: how many compute a step. By default the compiled runner uses every
     processor it may (a sequence is never split, so one alone uses one), and the torch runner torch's own number.
     Have at least as many slots as conversations at a time: between two turns, a conversation keeps its keys and values
-    only while nobody needs its slot.
+    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`.
     """
 
     def __init__(
         self, model: Decoder, *, max_slots: int = 32, max_len: int | None = None, threads: int | None = None,
-        runner: RunnerKind = "auto",
+        runner: RunnerKind = "auto", speculate: bool = False,
     ) -> None:
         limit = model.config.max_position_embeddings
         if max_slots < 1 or not 1 < (max_len or limit) <= limit:
@@ -66,6 +71,7 @@ class Engine:
         self._vocab = model.config.vocab_size
         self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores())
         self._threads = threads
+        self._speculate = speculate
         self._inbox: list[Ticket] = []
         self._commands: list[tuple[Callable[[], None], Future[None]]] = []
         self._wake = threading.Condition()
@@ -83,8 +89,19 @@ class Engine:
         """How many times the weights were swapped."""
         return self._scheduler.version
 
-    def submit(self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = ()) -> Ticket:
-        """Queue a request; `max_tokens` is cut to the room left. BadInput when there is none."""
+    @property
+    def load(self) -> tuple[int, int]:
+        """Sequences running and waiting, as of now."""
+        return len(self._scheduler.running), len(self._scheduler.waiting) + len(self._inbox)
+
+    def submit(
+        self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = (), *,
+        watcher: Watcher | None = None, expected: Sequence[int] = (),
+    ) -> Ticket:
+        """Queue a request; `max_tokens` is cut to the room left. BadInput when there is none.
+
+        `watcher` sees every token as it is drawn; `expected` ids may come in the answer (used by speculation only).
+        """
         sampler.check(sampling)
         room = self.max_len - len(prompt_ids)
         if not prompt_ids or room < 1:
@@ -96,6 +113,7 @@ class Engine:
             seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids),
             max_tokens=min(sampling.max_tokens, room),
         )
+        ticket.watcher, ticket.drafter = watcher, Drafter(expected) if self._speculate else None
         with self._wake:
             self._require_open()
             self._inbox.append(ticket)
@@ -188,17 +206,47 @@ class Engine:
         return True
 
     def _step(self, chunks: Sequence[Chunk]) -> None:
-        pieces = [Piece(c.ticket.slot, c.start, c.ticket.ids[c.start : c.start + c.size]) for c in chunks]
+        start = time.perf_counter()
+        pieces = [Piece(c.ticket.slot, c.start, [*c.ticket.ids[c.start : c.start + c.size], *c.draft]) for c in chunks]
         ending = [number for number, chunk in enumerate(chunks) if chunk.last]
-        logits_PV = self._runner.step(pieces, ending).float().cpu().numpy()
-        tickets = [chunks[number].ticket for number in ending]
-        tokens, logprobs = sampler.sample(
-            logits_PV, [t.sampling for t in tickets], [t.stream for t in tickets], [t.seen for t in tickets])
-        self._scheduler.commit(chunks, tokens, logprobs)
+        ended = [chunks[number] for number in ending]
+        tails = [1 + len(chunk.draft) for chunk in ended]
+        logits_PV = self._runner.step(pieces, ending, tails).float().cpu().numpy()
+        answers = self._answers(logits_PV, ended)
+        self._scheduler.commit(chunks, answers)
+        if all(chunk.size == 1 for chunk in chunks):
+            drafted = sum(tails) - len(tails)
+            self._scheduler.costs.saw(sum(tails), drafted, time.perf_counter() - start)
+            self.stats.drafted_tokens += drafted
+            self.stats.accepted_tokens += sum(map(len, answers)) - len(answers)
         self.stats.steps += 1
         self.stats.computed_tokens += sum(chunk.size for chunk in chunks)
-        self.stats.generated_tokens += len(tokens)
+        self.stats.generated_tokens += sum(map(len, answers))
         self.stats.cached_tokens = self._scheduler.cached_tokens
+
+    def _answers(self, logits_PV: sampler.Floats, chunks: Sequence[Chunk]) -> list[list[tuple[int, float]]]:
+        """The token after each chunk; where it is the one guessed, the token after that, and so on."""
+        firsts = np.cumsum([0, *(1 + len(chunk.draft) for chunk in chunks)])[:-1]
+        answers = [[pair] for pair in self._draw(logits_PV[firsts], [chunk.ticket for chunk in chunks])]
+        for first, chunk, answer in zip(firsts, chunks, answers):
+            for guess in chunk.draft:
+                if answer[-1][0] != guess or guess in chunk.ticket.stop_ids:
+                    break
+                row = first + len(answer)
+                answer += self._draw(logits_PV[row : row + 1], [chunk.ticket])
+        return answers
+
+    def _draw(self, logits_BV: sampler.Floats, tickets: Sequence[Ticket]) -> list[tuple[int, float]]:
+        """One token of each ticket, and its logprob."""
+        for row, ticket in enumerate(tickets):
+            if ticket.watcher:
+                logits_BV[row] = ticket.watcher.shape(logits_BV[row])
+        tokens, logprobs = sampler.sample(
+            logits_BV, [t.sampling for t in tickets], [t.stream for t in tickets], [t.seen for t in tickets])
+        for token, logprob, logits_V, ticket in zip(tokens, logprobs, logits_BV, tickets):
+            if ticket.watcher:
+                ticket.watcher.drawn(token, logprob, logits_V)
+        return list(zip(tokens, logprobs))
 
     def _fail_the_rest(self, reason: str) -> None:
         with self._wake:

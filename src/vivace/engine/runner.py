@@ -7,6 +7,7 @@ Both keep keys and values in the slots of a `SlotCache`, each in a layout of its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Literal, NamedTuple, Protocol
 
 from torch import Size, Tensor
@@ -34,8 +35,18 @@ class Runner(Protocol):
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Copy in a `Decoder.state_dict()` of the same configuration."""
 
-    def step(self, pieces: Sequence[Piece], wanted: Sequence[int]) -> Tensor:
-        """Compute the pieces, leave their keys and values in the cache; logits after the pieces `wanted`: (len, V)."""
+    def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
+        """Compute the pieces, leave their keys and values in the cache; logits after the pieces `wanted`: (len, V).
+
+        With `tails`, one number for each of `wanted`: logits after each of its last so many tokens, piece by piece.
+        """
+
+
+def wanted_rows(pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int]) -> list[int]:
+    """The rows of a step (all pieces back to back) after which logits are wanted."""
+    ends = list(accumulate(len(piece.ids) for piece in pieces))
+    return [row for number, tail in zip(wanted, tails or [1] * len(wanted))
+            for row in range(ends[number] - tail, ends[number])]  # fmt: skip
 
 
 class BlockWeights(NamedTuple):

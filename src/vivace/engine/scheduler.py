@@ -11,10 +11,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vivace.core.types import Sampling
 from vivace.engine.cache import SlotCache
+from vivace.engine.speculation import Costs, Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 
 PREFILL_TOKENS = 512  # prompt tokens in one step, beside the decoding sequences, which never wait longer than this
@@ -32,6 +36,18 @@ class Generated(NamedTuple):
     finish_reason: FinishReason
     cached_tokens: int
     version: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+
+
+class Watcher(Protocol):
+    """Follows one request from inside the computing thread, so it must be quick and must not raise."""
+
+    def shape(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The logits to draw the next token from (finite): a bias, a grammar."""
+
+    def drawn(self, token: int, logprob: float, logits_V: NDArray[np.float32]) -> None:
+        """A token was drawn from these logits."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +67,10 @@ class Ticket:
     done: int = 0  # ids[:done] have keys and values in the slot
     cached: int = 0
     cancelled: bool = False
+    watcher: Watcher | None = None
+    drafter: Drafter | None = None
+    drafted: int = 0
+    accepted: int = 0
 
     def result(self, timeout: float | None = None) -> Generated:
         """Wait for the answer (TimeoutError after `timeout` seconds)."""
@@ -67,6 +87,8 @@ class Chunk(NamedTuple):
     ticket: Ticket
     start: int
     size: int
+    draft: Sequence[int] = ()
+    """Guesses that follow, to be verified in the same step."""
 
     @property
     def last(self) -> bool:
@@ -83,6 +105,7 @@ class Scheduler:
         self.running: list[Ticket] = []
         self.version = 0
         self.cached_tokens = 0
+        self.costs = Costs()
 
     @property
     def busy(self) -> bool:
@@ -98,26 +121,47 @@ class Scheduler:
             tail = len(ticket.ids) - ticket.done
             count = tail if tail == 1 else min(tail, budget)
             if count:
-                chunks.append(Chunk(ticket, ticket.done, count))
+                chunks.append(Chunk(ticket, ticket.done, count, self._draft(ticket) if tail == 1 else ()))
                 budget -= count if tail > 1 else 0
         return chunks
 
-    def commit(self, chunks: Sequence[Chunk], tokens: Iterable[int], logprobs: Iterable[float]) -> None:
-        """Take in a step: chunks are written; tokens and logprobs belong to the chunks that were `last`, in order."""
-        drawn = iter(zip(tokens, logprobs))
+    def commit(self, chunks: Sequence[Chunk], answers: Iterable[Sequence[tuple[int, float]]]) -> None:
+        """Take in a step: chunks are written; for each chunk that was `last`, in order, the tokens drawn (one more than
+        guesses that held) and their logprobs."""
+        drawn = iter(answers)
         for chunk in chunks:
             ticket, last = chunk.ticket, chunk.last
             ticket.done = chunk.start + chunk.size
             self.cache.written(ticket.slot, chunk.start, ticket.ids[chunk.start : ticket.done])
             if last:
-                token, logprob = next(drawn)
-                ticket.ids.append(token)
-                ticket.logprobs.append(logprob)
-                if token in ticket.stop_ids:
-                    self._finish(ticket, "stop")
-                elif len(ticket.logprobs) == ticket.max_tokens:
-                    self._finish(ticket, "length")
+                self._append(chunk, next(drawn))
         self.running = [ticket for ticket in self.running if not ticket.future.done()]
+
+    def _append(self, chunk: Chunk, answer: Sequence[tuple[int, float]]) -> None:
+        ticket, held = chunk.ticket, len(answer) - 1
+        ticket.ids.extend(token for token, _ in answer)
+        ticket.logprobs.extend(logprob for _, logprob in answer)
+        if held:
+            self.cache.written(ticket.slot, ticket.done, ticket.ids[ticket.done : ticket.done + held])
+            ticket.done += held
+        if chunk.draft and ticket.drafter:
+            ticket.drafter.learn(len(chunk.draft), held)
+            ticket.drafted += len(chunk.draft)
+            ticket.accepted += held
+        if answer[-1][0] in ticket.stop_ids:
+            self._finish(ticket, "stop")
+        elif len(ticket.logprobs) == ticket.max_tokens:
+            self._finish(ticket, "length")
+
+    def _draft(self, ticket: Ticket) -> Sequence[int]:
+        """Guesses worth verifying; the last token of an answer is never guessed: its successor is not wanted."""
+        if ticket.drafter is None:
+            return ()
+        room = min(ticket.max_tokens - len(ticket.logprobs) - 1, self.cache.max_len - len(ticket.ids))
+        longest = self.costs.best_length(ticket.drafter.rate, len(self.running))
+        if longest == 0:
+            ticket.drafter.rest()
+        return ticket.drafter.draft(ticket.ids, min(room, longest))
 
     def restart(self) -> None:
         """The weights changed: nothing computed so far counts, what was sampled does."""
@@ -147,4 +191,5 @@ class Scheduler:
         if ticket.slot >= 0:
             self.cache.release(ticket.slot)
         ids = ticket.ids[ticket.prompt_len :]
-        ticket.future.set_result(Generated(ids, ticket.logprobs, reason, ticket.cached, self.version))
+        ticket.future.set_result(Generated(
+            ids, ticket.logprobs, reason, ticket.cached, self.version, ticket.drafted, ticket.accepted))

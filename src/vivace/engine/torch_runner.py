@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import grouped_mm, linear, rms_norm, scaled_dot_product_attention, silu
 
 from vivace.engine.cache import SlotCache
-from vivace.engine.runner import Piece, block_weights
+from vivace.engine.runner import Piece, block_weights, wanted_rows
 from vivace.model.config import ModelConfig
 
 FEW_TOKENS = 2  # up to here a product per chosen expert is quicker than grouping tokens by expert
@@ -84,7 +84,7 @@ class TorchRunner:
             bias=None if block.bias is None else self._copy(block.bias).float(),
         )  # fmt: skip
 
-    def step(self, pieces: Sequence[Piece], wanted: Sequence[int]) -> Tensor:
+    def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
         ids_N = torch.tensor([i for piece in pieces for i in piece.ids], device=self.device)
         where = [(piece.slot, piece.start + t) for piece in pieces for t in range(len(piece.ids))]
         slot_N, position_N = torch.tensor(where, device=self.device).unbind(1)
@@ -100,8 +100,8 @@ class TorchRunner:
             attended = self._attention(index, layer, normed, pieces, spans[layer.window], rows_NK.flatten(), turn_N1c)
             x_ND = x_ND + attended
             x_ND = x_ND + self._feed_forward(layer, rms_norm(x_ND, size, layer.post_norm, eps))
-        ends = torch.tensor([len(piece.ids) for piece in pieces]).cumsum(0) - 1
-        return linear(rms_norm(x_ND[ends[list(wanted)].to(self.device)], size, self.norm, eps), self.head)
+        rows_W = torch.tensor(wanted_rows(pieces, wanted, tails), dtype=torch.int64, device=self.device)
+        return linear(rms_norm(x_ND[rows_W], size, self.norm, eps), self.head)
 
     def _span(self, piece: Piece, window: int | None) -> Span:
         count, last = len(piece.ids), piece.start + len(piece.ids)

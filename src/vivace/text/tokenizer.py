@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
@@ -41,6 +42,14 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         return int(self.inner.get_vocab_size())
+
+    @cached_property
+    def token_bytes(self) -> list[bytes]:
+        """What each id adds to a text; nothing for special ones. `decode` is their concatenation, as UTF-8."""
+        table = _byte_of_character()
+        names = [self.inner.id_to_token(number) or "" for number in range(self.vocab_size)]
+        return [b"" if number in self._special_ids else bytes(table[c] for c in name if c in table)
+                for number, name in enumerate(names)]  # fmt: skip
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text; special tokens never come out, whatever the text says."""
@@ -82,6 +91,13 @@ class Tokenizer:
         except Exception as error:  # the Rust side raises bare Exception: this is its boundary
             raise BadInput(f"{file} is not a tokenizer ({str(error)[:80]}); restore the checkpoint") from error
         return cls(inner)
+
+
+def _byte_of_character() -> dict[str, int]:
+    """Byte-level BPE writes every byte as one printable character: its own if it has one, else one from 256 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
