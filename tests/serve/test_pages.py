@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +29,8 @@ def test_a_question_is_answered_on_the_chat_page(url: str, http: httpx.Client, t
     assert '<option value="tiny">' in page or ">tiny</option>" in page
     assert '<div class="turn user">hello there</div>' in page
     assert '<div class="turn assistant">' in page
-    assert "turn error" not in page
+    assert 'class="turn error"' not in page
+    assert re.search(r'id="cost">\d+ tokens read \(\d+ cached\), \d+ written', page)
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here")
