@@ -60,6 +60,7 @@ def test_the_same_tokens_as_in_process(url: str) -> None:
         outside.close()
 
 
+@pytest.mark.slow
 def test_the_agent_works_through_the_server(url: str, vivace: Callable, repo: Path) -> None:
     before = httpx.get(f"{url}/status.json").json()["answers"]
     done = vivace("agent", "say what clamp does", "--repo", repo, "--base-url", f"{url}/v1", "--model", "nano-base",

@@ -57,8 +57,8 @@ def test_answer_is_what_the_engine_says(sdk: openai.OpenAI, target: NativeTarget
 @pytest.mark.parametrize("choice", ["auto", "required"])
 def test_stream_equals_non_stream(sdk: openai.OpenAI, seed: int, choice: Any) -> None:
     tools: Any = TOOLS
-    arguments: Any = dict(model="tiny", messages=ASK, tools=tools, tool_choice=choice, seed=seed, max_tokens=60,
-                          temperature=0.9)  # fmt: skip
+    arguments: Any = {"model": "tiny", "messages": ASK, "tools": tools, "tool_choice": choice, "seed": seed,
+                      "max_tokens": 60, "temperature": 0.9}  # fmt: skip
     whole = sdk.chat.completions.create(**arguments)
     stream = sdk.chat.completions.create(**arguments, stream=True, stream_options={"include_usage": True})
     text, calls, finish, usage, _ = collected(stream)

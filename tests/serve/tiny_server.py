@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-from tiny_decoder import tiny  # noqa: E402
+from tiny_decoder import tiny
 
-from vivace.engine import Engine  # noqa: E402
-from vivace.serve.app import create_app  # noqa: E402
-from vivace.serve.gateway import Gateway  # noqa: E402
-from vivace.serve.limits import Keys  # noqa: E402
-from vivace.serve.native import NativeTarget  # noqa: E402
-from vivace.serve.server import serving  # noqa: E402
-from vivace.text.chat import Renderer  # noqa: E402
-from vivace.text.tokenizer import Tokenizer, train_tokenizer  # noqa: E402
+from vivace.engine import Engine
+from vivace.serve.app import create_app
+from vivace.serve.gateway import Gateway
+from vivace.serve.limits import Keys
+from vivace.serve.native import NativeTarget
+from vivace.serve.server import serving
+from vivace.text.chat import Renderer
+from vivace.text.tokenizer import Tokenizer, train_tokenizer
 
 CONTEXT = 512
 TOOLS: list[dict[str, Any]] = [
@@ -32,7 +32,8 @@ TOOLS: list[dict[str, Any]] = [
 
 
 def tiny_tokenizer() -> Tokenizer:
-    text = ["def f(x):\n    return x + 1  # größer, 日本語 🙂\n", "grep_search query maxResults isRegexp runTests mode fast"]
+    text = ["def f(x):\n    return x + 1  # größer, 日本語 🙂\n",
+            "grep_search query maxResults isRegexp runTests mode fast"]  # fmt: skip
     return train_tokenizer(text * 40, 400)
 
 

@@ -49,6 +49,8 @@ def serve(
     if name and len(checkpoints) > 1:
         raise BadInput("--name is for a single model; several are named by their folders")
     keys = [*(api_key or []), *filter(None, os.environ.get("VIVACE_SERVE_KEYS", "").split(","))]
+    routing = Router.load(router) if router else None
+    _listen(host, port)
     with ExitStack() as stack:
         targets: dict[str, Target] = {}
         for text in checkpoints:
@@ -63,9 +65,8 @@ def serve(
             if target.name in targets:
                 raise BadInput(f"two models are named {target.name}; rename a folder")
             targets[target.name] = target
-        gate = Gateway(targets, router=Router.load(router) if router else None, timeout_s=timeout_s)
+        gate = Gateway(targets, router=routing, timeout_s=timeout_s)
         app = create_app(gate, Keys(keys, rate), max_body=int(max_body_mib * 2**20), origins=cors or ())
-        _listen(host, port)
         log_to_stderr()
         typer.echo(f"serving {', '.join(gate.names)} at http://{host}:{port}  (/v1, /api, /chat, /status, /metrics)")
         if host not in ("127.0.0.1", "localhost", "::1") and not keys:
