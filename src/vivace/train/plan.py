@@ -20,7 +20,8 @@ BF16, FP32 = 2, 4
 
 ASSUMPTIONS = (
     f"Assumed: {GEMM_SHARE:.0%} of the peak in matrix products, {LINK_SHARE:.0%} of each link; nodes of {NODE}; bf16 "
-    "compute and gathers, fp32 masters, gradients and momenta; parameter traffic overlaps with compute, token and context "
+    "compute and gathers, fp32 masters, gradients and momenta; parameter traffic overlaps with compute, token and "
+    "context "
     "traffic does not. Data sheet peaks, no run behind it."
 )
 
