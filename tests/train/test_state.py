@@ -33,6 +33,7 @@ train(tiny_decoder(), StreamSource(Path({shards!r}), 32, 256, seed=2), config, P
 """
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_next_losses_are_those_of_an_uninterrupted_run(
     tiny: Callable[[], Decoder], shards: Path, tmp_path: Path
 ) -> None:
