@@ -58,7 +58,7 @@ def test_unusable_shards(tmp_path: Path, shards: Path) -> None:
     with pytest.raises(BadInput, match="shorter seq_len"):
         StreamSource(shards, 5000, 5000)
     np.save(shards / "2.npy", np.zeros((2, 2), np.int64))
-    with pytest.raises(BadInput, match=r"2\.npy must be one-dimensional uint16, it is 2-D int64"):
+    with pytest.raises(BadInput, match=r"2\.npy must be one-dimensional uint16 or uint32, it is 2-D int64"):
         StreamSource(shards, 32, 64)
     (shards / "2.npy").write_bytes(b"")
     with pytest.raises(BadInput, match="cannot be read"):

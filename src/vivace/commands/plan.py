@@ -52,7 +52,8 @@ def print_plans(recipe: Recipe, console: Console) -> None:
         table.add_row("micro-batches a step", *(str(one["micro_batches"]) for one in chosen))
         for kind in chosen[0]["memory"]:
             table.add_row(f"{kind}, GB", *(f"{one['memory'][kind] / 1e9:,.1f}" for one in chosen))
-        table.add_row("memory, GB", *(f"{one['memory_total'] / 1e9:,.1f} ({one['memory_share']:.0%})" for one in chosen))
+        table.add_row("memory, GB",
+                      *(f"{one['memory_total'] / 1e9:,.1f} ({one['memory_share']:.0%})" for one in chosen))
         for kind in chosen[0]["traffic"]:
             table.add_row(f"{kind}, GB a step", *(f"{one['traffic'][kind] / 1e9:,.1f}" for one in chosen))
         for kind in chosen[0]["seconds"]:

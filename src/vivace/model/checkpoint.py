@@ -89,7 +89,7 @@ def save_checkpoint(
 def whole_folder(
     directory: Path, config: ModelConfig, extra_files: Mapping[str, Path | bytes | str] | None, dtype: torch.dtype
 ) -> Iterator[Path]:
-    """A folder to write the weights into; config, extra files and manifest are added, and it takes `directory`'s place."""
+    """A folder for the weights; config, extra files and manifest are added, and it takes `directory`'s place."""
     directory = Path(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=f".{directory.name}."))

@@ -136,7 +136,8 @@ class Decoder(nn.Module):
         weights_N = torch.ones_like(targets_N, dtype=torch.float32) if weights_BT is None else weights_BT.flatten()
         weights_N = weights_N.float().masked_fill(targets_N == IGNORE, 0.0)
         total = weighted_cross_entropy(x_ND, self.head_weight, targets_N.clamp(min=0), weights_N)
-        counts_LE = torch.stack(load.counts) if load.counts else torch.zeros(0, self.config.num_experts, dtype=torch.int64)
+        counts = load.counts
+        counts_LE = torch.stack(counts) if counts else torch.zeros(0, self.config.num_experts, dtype=torch.int64)
         return Loss(total, weights_N.sum(), counts_LE)
 
     def logprobs(self, input_ids_BT: Tensor) -> Tensor:

@@ -82,7 +82,8 @@ def read_shards(directory: Path) -> list[np.ndarray]:
         except (ValueError, EOFError, OSError) as error:
             raise BadInput(f"token shard {path} cannot be read ({error}); make it again") from error
         if shard.ndim != 1 or shard.dtype not in (np.uint16, np.uint32):
-            raise BadInput(f"token shard {path} must be one-dimensional uint16 or uint32, it is {shard.ndim}-D {shard.dtype}")
+            found = f"{shard.ndim}-D {shard.dtype}"
+            raise BadInput(f"token shard {path} must be one-dimensional uint16 or uint32, it is {found}")
         shards.append(shard)
     return shards
 

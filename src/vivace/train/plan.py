@@ -19,8 +19,9 @@ GEMM_SHARE, LINK_SHARE = 0.4, 0.7  # of the data sheet's peak, assumed
 BF16, FP32 = 2, 4
 
 ASSUMPTIONS = (
-    f"Assumed: {GEMM_SHARE:.0%} of the peak in matrix products, {LINK_SHARE:.0%} of each link; nodes of {NODE}; bf16 compute "
-    "and gathers, fp32 masters, gradients and momenta; parameter traffic overlaps with compute, token and context "
+    f"Assumed: {GEMM_SHARE:.0%} of the peak in matrix products, {LINK_SHARE:.0%} of each link; nodes of {NODE}; bf16 "
+    "compute and gathers, fp32 masters, gradients and momenta; parameter traffic overlaps with compute, token and "
+    "context "
     "traffic does not. Data sheet peaks, no run behind it."
 )
 

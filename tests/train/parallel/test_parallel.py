@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from gloo import learn, learn_all, result, together
 
-from gloo import decoder, learn, learn_all, result, together
-from vivace.model.checkpoint import load_checkpoint, verify_checkpoint
+from vivace.model.checkpoint import load_checkpoint
 from vivace.train.parallel.mesh import MeshConfig
-from vivace.train.state import latest_state, load_state
 
+pytestmark = pytest.mark.slow
 MESHES = {
     "data": MeshConfig(dp=4), "expert": MeshConfig(ep=4), "context": MeshConfig(cp=4),
     "data+expert": MeshConfig(dp=2, ep=2), "data+context": MeshConfig(dp=2, cp=2),
@@ -22,7 +22,7 @@ MESHES = {
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process, then four for every mesh; "all" also saves, at steps 10 and 20."""
+    """One process, then four for every mesh; "one" and "all" also save their model and a state at step 10."""
     folder = tmp_path_factory.mktemp("runs")
     learn(folder / "one", None, save=True)
     together(4, learn_all, folder, MESHES, {"save": True, "save_steps": 10})
@@ -38,3 +38,22 @@ def test_losses_of_four_processes_are_those_of_one(runs: Path, name: str) -> Non
     assert four["norms"] == pytest.approx(one["norms"], rel=1e-3)
     assert four["loads"] == one["loads"]
     assert four["held_out"] == pytest.approx(one["held_out"], abs=1e-4)
+
+
+def test_the_model_that_four_write_is_the_one_that_one_writes(runs: Path) -> None:
+    (one, shape), (four, _) = load_checkpoint(runs / "one" / "model"), load_checkpoint(runs / "all" / "model")
+    assert shape == four.config
+    for a, b in zip(one.state_dict().values(), four.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("ranks", "mesh"), [(1, None), (2, MeshConfig(ep=2))])
+def test_a_state_of_four_is_continued_by_fewer(runs: Path, tmp_path: Path, ranks: int, mesh: MeshConfig | None) -> None:
+    (tmp_path / "run" / "state").mkdir(parents=True)
+    half = "state-00000010.parts"
+    shutil.copytree(runs / "all" / "state" / half, tmp_path / "run" / "state" / half)
+    if mesh is None:
+        learn(tmp_path / "run", None)
+    else:
+        together(ranks, learn, tmp_path / "run", mesh)
+    assert result(tmp_path / "run")["losses"] == pytest.approx(result(runs / "one")["losses"][10:], abs=1e-4)

@@ -57,14 +57,14 @@ class _Gather(Function):
         ctx.group, ranks = group, dist.get_world_size(group)
         mine = _time_first(x_BKTd)
         out = mine.new_empty(ranks * len(mine), *mine.shape[1:])
-        dist.all_gather_into_tensor(out, mine, group=group)
+        dist.all_gather_single(out, mine, group=group)
         return out.movedim(0, TIME)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         whole = _time_first(grads[0])
         mine = whole.new_empty(len(whole) // dist.get_world_size(ctx.group), *whole.shape[1:])
-        dist.reduce_scatter_tensor(mine, whole, group=ctx.group)
+        dist.reduce_scatter_single(mine, whole, group=ctx.group)
         return mine.movedim(0, TIME), None
 
 
@@ -97,8 +97,9 @@ def split_context(model: Decoder, mesh: Mesh) -> list[ContextAttention]:
         return []
     made = []
     for block in model.layers:
-        made.append(ContextAttention(block.self_attn, mesh.context.get_group()))
-        setattr(block.self_attn, "attend", made[-1])  # noqa: B010 - shadows the method
+        attention: Any = block.self_attn
+        made.append(ContextAttention(attention, mesh.context.get_group()))
+        setattr(attention, "attend", made[-1])  # noqa: B010 - shadows the method
     return made
 
 

@@ -65,7 +65,7 @@ class Mesh:
         dist.all_reduce(tensor, group=self.world.get_group())
         return tensor
 
-    def first_then_all(self, work: Callable[[], None]) -> None:
+    def first_then_all(self, work: Callable[[], object]) -> None:
         """Rank 0 does it while the others wait."""
         if self.first:
             work()
@@ -109,8 +109,8 @@ def open_mesh(config: MeshConfig | None) -> Iterator[Mesh | None]:
     wanted = config or MeshConfig(dp=count)
     if wanted.size != count:
         raise BadInput(
-            f"mesh dp={wanted.dp} ep={wanted.ep} cp={wanted.cp} needs {wanted.size} processes, there are {count}; start it "
-            f"with torchrun --nproc-per-node {wanted.size} -m vivace.cli run ..., or change mesh"
+            f"mesh dp={wanted.dp} ep={wanted.ep} cp={wanted.cp} needs {wanted.size} processes, there are {count}; "
+            f"start it with torchrun --nproc-per-node {wanted.size} -m vivace.cli run ..., or change mesh"
         )
     if count == 1:
         yield None

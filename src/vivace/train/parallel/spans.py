@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vivace.model.decoder import Decoder
 from vivace.train.parallel.data import is_expert, is_router
 from vivace.train.parallel.mesh import Mesh
 

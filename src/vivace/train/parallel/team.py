@@ -32,8 +32,8 @@ class Gradients(NamedTuple):
 class Team(Protocol):
     """How one or many processes do a step's work together."""
 
-    first: bool
-    threads: int | None
+    first: bool  # speaks for all
+    threads: int | None  # None: as many as are configured
     rank: int
     ranks: int
     spans: dict[str, Span]  # of parameters that are not whole here
@@ -49,7 +49,8 @@ class Team(Protocol):
 class Alone:
     """One process, perhaps several threads."""
 
-    first, threads, rank, ranks = True, None, 0, 1
+    first, rank, ranks = True, 0, 1
+    threads: int | None = None
 
     def __init__(self) -> None:
         self.spans: dict[str, Span] = {}
@@ -88,7 +89,7 @@ class Alone:
 class Together:
     """The processes of a mesh; every method is collective. The model must be whole and alike on all when it comes."""
 
-    threads = 1  # collectives of several threads would meet in any order
+    threads: int | None = 1  # collectives of several threads would meet in any order
 
     def __init__(self, mesh: Mesh, model: Decoder) -> None:
         self.mesh, self.first, self.rank, self.ranks = mesh, mesh.first, mesh.rank, mesh.config.size
