@@ -17,7 +17,7 @@ from vivace.recipe.config import load_recipe
 from vivace.recipe.runner import run_recipe
 from vivace.recipe.stages import tasks as stage
 from vivace.recipe.stages.table import KINDS
-from vivace.tasks import make
+from vivace.tasks.admission import Admission
 from vivace.tasks.layers import Layer
 from vivace.tasks.registry import read_tasks, write_tasks
 from vivace.tasks.sources import Manifest, PackageSource
@@ -62,13 +62,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the tasks that were put to the test of admission."""
     ids: list[str] = []
-    real = make.rejection
+    real = Admission.rejection
 
-    def rejection(task: Task, *rest: Any) -> str:
+    def rejection(judge: Admission, task: Task, *rest: Any, **more: Any) -> str:
         ids.append(task.id)
-        return real(task, *rest)
+        return real(judge, task, *rest, **more)
 
-    monkeypatch.setattr(make, "rejection", rejection)
+    monkeypatch.setattr(Admission, "rejection", rejection)
     return ids
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,10 @@ from vivace.sandbox.testrun import (
 )
 from vivace.sandbox.workspace import Workspace
 
+Tree = Workspace | Mapping[str, bytes | None]
+"""A workspace, or what differs from the base: {path: contents, or None where deleted}."""
+MOUNT = "/workspace"
+"""Where the output of a run on changes alone says that the tree was."""
 _LIFE_S = 6 * 3600.0
 _MOST_RUNS = 1000  # a slot is then replaced, whatever it may have gathered
 _START_S = 60.0
@@ -68,7 +73,7 @@ class WarmTests:
 
     def run_pytest(
         self,
-        workspace: Workspace,
+        workspace: Tree,
         test_ids: Sequence[str] = (),
         *,
         limits: ExecLimits | None = None,
@@ -76,6 +81,8 @@ class WarmTests:
         canary: bool = False,
     ) -> TestReport:
         """As `vivace.sandbox.run_pytest`, for the present state of `workspace`, which is left as it is.
+
+        Instead of a workspace: what differs from the base, as `Workspace.tree_changes` gives it.
 
         Raises:
             BadInput: a canary without test ids.
@@ -85,7 +92,7 @@ class WarmTests:
 
     def run_unittest(
         self,
-        workspace: Workspace,
+        workspace: Tree,
         test_ids: Sequence[str] = (),
         *,
         start: str = "tests",
@@ -112,8 +119,9 @@ class WarmTests:
         self.close()
 
     @machinery("the test server failed")
-    def _run(self, workspace: Workspace, plan: Plan, limits: ExecLimits | None) -> TestReport:
-        changes = workspace.tree_changes()
+    def _run(self, workspace: Tree, plan: Plan, limits: ExecLimits | None) -> TestReport:
+        changes = workspace.tree_changes() if isinstance(workspace, Workspace) else dict(workspace)
+        mount = workspace.mount if isinstance(workspace, Workspace) else MOUNT
         if plan.canary:
             changes[plan.canary.path] = plan.canary.source.encode()
         with self._free:
@@ -122,6 +130,7 @@ class WarmTests:
             slot = slot or _Slot(self._open(), self._python, self._limits, self._env)
             try:
                 result = slot.run(plan.request, changes, limits or ExecLimits())
+                result = replace(result, output=result.output.replace(slot.workspace.mount, mount))
             except BaseException:
                 slot.close()
                 raise

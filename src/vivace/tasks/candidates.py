@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import CodeType
 
 from vivace.tasks.cover import Survey
 from vivace.tasks.layers import Layer
@@ -57,7 +59,7 @@ class Grounds:
         texts = self.texts.items()
         return {path: [f for f in functions(text) if self._workable(path, text, f)] for path, text in texts}
 
-    def candidates(self, seed: int) -> Iterator[Candidate]:
+    def candidates(self, seed: int, per_function: int = PER_FUNCTION) -> Iterator[Candidate]:
         """Endless variety is not promised: ends when every function has had its share."""
         rng = random.Random(f"{seed}:{self.layer.env}")
         by_operator: dict[str, list[tuple[str, Function, Site]]] = defaultdict(list)
@@ -67,18 +69,18 @@ class Grounds:
         for items in by_operator.values():
             rng.shuffle(items)
         used: Counter[str] = Counter()
-        per_function: Counter[tuple[str, str]] = Counter()
+        turns: Counter[tuple[str, str]] = Counter()
         while by_operator:
             name = min(by_operator, key=lambda op: (used[op] / HARD_TO_INVERT.get(op, 1.0), rng.random()))
             items = by_operator[name]
-            path, function, site = items.pop(_least_used(items, per_function))
+            path, function, site = items.pop(_least_used(items, turns))
             if not items:
                 del by_operator[name]
             used[name] += 1
             key = (path, function.qualname)
             tests = pick_tests(self.survey, path, function, site.line)
-            if tests and per_function[key] < PER_FUNCTION:
-                per_function[key] += 1
+            if tests and turns[key] < per_function and not same_code(self.texts[path], function, site):
+                turns[key] += 1
                 yield Candidate(path, function, site, self.texts[path], tests)
 
     def distractors(self, guilty: Sequence[Candidate], rng: random.Random) -> list[Suspect]:
@@ -114,10 +116,30 @@ class Grounds:
                 yield function, site
 
 
-def _least_used(items: list[tuple[str, Function, Site]], per_function: Counter[tuple[str, str]]) -> int:
+def _least_used(items: list[tuple[str, Function, Site]], turns: Counter[tuple[str, str]]) -> int:
     """Among the last few of a shuffled list, the one whose function had the fewest turns."""
     window = range(max(0, len(items) - 8), len(items))
-    return min(window, key=lambda i: (per_function[items[i][0], items[i][1].qualname], -i))
+    return min(window, key=lambda i: (turns[items[i][0], items[i][1].qualname], -i))
+
+
+def same_code(text: str, function: Function, site: Site) -> bool:
+    """Whether the edit compiles to what was there before: then no test can notice it."""
+    before, after = (_compiled(whole, function) for whole in (text, apply(text, site)))
+    return before is not None and before == after
+
+
+def _compiled(text: str, function: Function) -> object:
+    """What the function alone compiles to, positions left out; None when it does not stand alone."""
+    lines = "\n".join(text.split("\n")[function.line - 1 : function.end_line])
+    try:
+        return _behaviour(compile(textwrap.dedent(lines), "", "exec", dont_inherit=True))
+    except SyntaxError:
+        return None
+
+
+def _behaviour(code: CodeType) -> tuple[object, ...]:
+    constants = tuple(_behaviour(c) if isinstance(c, CodeType) else (type(c), repr(c)) for c in code.co_consts)
+    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, constants
 
 
 def pick_tests(survey: Survey, path: str, function: Function, line: int) -> tuple[str, ...]:

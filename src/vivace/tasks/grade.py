@@ -17,6 +17,7 @@ from vivace.core.types import Grade, Task, TestSpec, Trajectory
 from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, apply_patch
 from vivace.sandbox.patch import patched_paths
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
+from vivace.sandbox.warm import Tree
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
 
@@ -92,12 +93,13 @@ def run_tests(task: Task, layer: Layer, workspace: Workspace, *, canary: bool) -
     return run_pytest(workspace, layer.python, ids, limits=limits, extra_args=spec.args, canary=canary)
 
 
-def run_warm(pool: WarmTests, spec: TestSpec, workspace: Workspace, ids: Sequence[str], *, canary: bool) -> TestReport:
+def run_warm(pool: WarmTests, spec: TestSpec, tree: Tree, ids: Sequence[str], *, canary: bool,
+             cpu_s: float | None = None) -> TestReport:
     """Some tests of a task's package (none: the whole suite) in a warm sandbox: fast, but no ground for a pass."""
-    limits = ExecLimits(wall_s=spec.timeout_s)
+    limits = ExecLimits(wall_s=spec.timeout_s, cpu_s=cpu_s)
     if spec.runner == "unittest":
-        return pool.run_unittest(workspace, ids, start=test_root(spec), limits=limits, canary=canary)
-    return pool.run_pytest(workspace, ids, limits=limits, extra_args=spec.args, canary=canary)
+        return pool.run_unittest(tree, ids, start=test_root(spec), limits=limits, canary=canary)
+    return pool.run_pytest(tree, ids, limits=limits, extra_args=spec.args, canary=canary)
 
 
 def test_root(spec: TestSpec) -> str:

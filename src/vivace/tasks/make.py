@@ -17,21 +17,21 @@ from typing import Literal, Self, TypeVar
 
 from vivace.core.files import digest
 from vivace.core.progress import Progress
-from vivace.core.types import Task, TestSpec
+from vivace.core.types import Task
 from vivace.harness.tools.failures import failures
-from vivace.sandbox import Sandbox, WarmTests, make_patch
-from vivace.tasks.candidates import Candidate, Grounds, test_file
-from vivace.tasks.cover import Survey, deselection
-from vivace.tasks.grade import run_warm
+from vivace.sandbox import Sandbox, make_patch
+from vivace.sandbox.warm import MOUNT
+from vivace.tasks.admission import AUDIT, Admission
+from vivace.tasks.candidates import PER_FUNCTION, Candidate, Grounds, test_file
+from vivace.tasks.cover import Survey
 from vivace.tasks.layers import Layer
 from vivace.tasks.statements import complex_statement, leaks, names_machine, simple_statement
-from vivace.tasks.verify import rejection
-from vivace.tasks.workspaces import open_workspace
 
 Stage = Literal["simple", "complex"]
 GENERATOR = "vivace.tasks.make/1"
 MOST_F2P, MOST_P2P = 5, 8
-TIMEOUT_S = 30.0
+Drafted = tuple[Task, tuple[str, ...], bool]
+"""A task not yet admitted, all tests tried on its bugs, and whether its whole bug has been run once."""
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -77,24 +77,26 @@ def make_tasks(layer: Layer, survey: Survey, sandbox: Sandbox, n: int, *, seed: 
 class Maker:
     """Makes tasks of one layer. Bugs found once can serve both stages: hand `planted()` from one to the other.
 
-    Candidates run in warm sandboxes, since many come to nothing; admission is always cold.
+    Args:
+        per_function: most bugs tried in one function.
+        audit: one task in so many is judged by cold runs as well (`vivace.tasks.admission`).
     """
 
     def __init__(self, layer: Layer, survey: Survey, sandbox: Sandbox, *, seed: int = 0, workers: int = 2,
-                 tally: Yield | None = None) -> None:
-        self.layer, self.sandbox, self.seed, self.workers = layer, sandbox, seed, workers
+                 tally: Yield | None = None, per_function: int = PER_FUNCTION, audit: int = AUDIT) -> None:
+        self.layer, self.seed, self.workers, self.per_function = layer, seed, workers, per_function
         self.survey, self.grounds, self.tally = survey, Grounds(layer, survey), tally or Yield()
-        self._warm = WarmTests(lambda: layer.workspace(sandbox), layer.python, slots=workers)
+        self.admission = Admission(layer, sandbox, survey.seconds, slots=workers, audit=audit)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._warm.close()
+        self.admission.close()
 
     def planted(self) -> Generator[Planted, None, None]:
         """Bugs that tests notice, as long as there are candidates."""
-        for found in ordered_map(self._plant, self.grounds.candidates(self.seed), self.workers):
+        for found in ordered_map(self._plant, self.grounds.candidates(self.seed, self.per_function), self.workers):
             if found is not None:
                 yield found
 
@@ -107,7 +109,7 @@ class Maker:
         """Up to `n` tasks with two bugs each; every bug is used at most once."""
         yield from self._admit(self._pairs(found), n)
 
-    def _admit(self, tasks: Iterable[Task | None], n: int) -> Iterator[Task]:
+    def _admit(self, tasks: Iterable[Drafted | None], n: int) -> Iterator[Task]:
         start, admitted = time.monotonic(), 0
         results = ordered_map(self._judge, (task for task in tasks if task), self.workers)
         while admitted < n and (item := next(results, None)) is not None:
@@ -122,21 +124,19 @@ class Maker:
             yield task
         results.close()
 
-    def _judge(self, task: Task) -> tuple[Task, str]:
-        return task, rejection(task, self.layer, self.sandbox)
+    def _judge(self, drafted: Drafted) -> tuple[Task, str]:
+        task, tests, seen = drafted
+        return task, self.admission.rejection(task, tests, seen=seen)
 
     def _plant(self, candidate: Candidate) -> Planted | None:
         """Run the chosen tests on the mutant."""
         self.tally.candidates += 1
-        probe = self._task("probe", [candidate], "", list(candidate.tests), [])
-        with open_workspace(self.layer, self.sandbox, {candidate.path: candidate.buggy}) as workspace:
-            report = run_warm(self._warm, probe.test, workspace, list(candidate.tests), canary=True)
-            mount = workspace.mount
+        report = self.admission.run({candidate.path: candidate.buggy}, candidate.tests)
         self.tally.executed += 1
-        if report.killed or not report.trusted or not report.collected_ok:
-            self.tally.rejected["hangs" if report.timed_out else "does not import or ends early"] += 1
+        if report.stopped or not report.trusted or not report.collected_ok:
+            self.tally.rejected["hangs" if report.stopped else "does not import or ends early"] += 1
             return None
-        messages = {failure.test_id: failure.message for failure in failures(report, mount)}
+        messages = {failure.test_id: failure.message for failure in failures(report, MOUNT)}
         flipped = {test: messages.get(test, "") for test in candidate.tests
                    if report.outcomes.get(test) in ("failed", "error")}  # fmt: skip
         if not flipped:
@@ -145,7 +145,7 @@ class Maker:
         self.tally.flipped += 1
         return Planted(candidate, flipped, tuple(t for t in candidate.tests if report.outcomes.get(t) == "passed"))
 
-    def _word_simple(self, bug: Planted) -> Task | None:
+    def _word_simple(self, bug: Planted) -> Drafted | None:
         rng = random.Random(f"{self.seed}:{bug.candidate.site}")
         told = _shortest([test for test, message in bug.flipped.items() if message])
         if told is None:
@@ -155,7 +155,7 @@ class Maker:
         text = simple_statement(bug.candidate.place, told, bug.flipped[told], rng)
         return self._checked("simple", [bug.candidate], text, f2p, list(bug.kept[:MOST_P2P]))
 
-    def _pairs(self, found: Iterable[Planted]) -> Iterator[Task | None]:
+    def _pairs(self, found: Iterable[Planted]) -> Iterator[Drafted | None]:
         """Each new bug is matched with an earlier one of the same file, or failing that of the same test file."""
         waiting: list[Planted] = []
         for bug in found:
@@ -178,7 +178,7 @@ class Maker:
         there = self.survey.covered[other.candidate.path].get(other.candidate.site.line, ())
         return [test for test, message in bug.flipped.items() if message and test not in there]
 
-    def _word_complex(self, one: Planted, other: Planted) -> Task | None:
+    def _word_complex(self, one: Planted, other: Planted) -> Drafted | None:
         rng = random.Random(f"{self.seed}:{one.candidate.site}:{other.candidate.site}")
         mine, theirs = self._own(one, other), self._own(other, one)
         told = [(t, bug.flipped[t]) for t, bug in ((_shortest(mine), one), (_shortest(theirs), other)) if t]
@@ -191,32 +191,33 @@ class Maker:
         rng.shuffle(told)
         return self._checked("complex", guilty, complex_statement(places, told, rng), f2p, p2p)
 
-    def _checked(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str], p2p: list[str]) -> Task | None:
+    def _checked(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str],
+                 p2p: list[str]) -> Drafted | None:
         if not p2p:
             self.tally.rejected["nothing keeps passing"] += 1
             return None
         lines = [bug.clean.split("\n")[bug.site.line - 1] for bug in bugs]
-        tests = {test_file(test) for test in f2p}
-        shown = [(self.layer.root / path).read_text() for path in tests if (self.layer.root / path).is_file()]
+        files = {test_file(test) for test in f2p}
+        shown = [(self.layer.root / path).read_text() for path in files if (self.layer.root / path).is_file()]
         if leaks(text, lines, "\n".join([*(bug.buggy for bug in bugs), *shown])):
             self.tally.rejected["statement leaks the fix"] += 1
             return None
         if names_machine(text):
             self.tally.rejected["statement holds a path of the machine"] += 1
             return None
-        return self._task(stage, bugs, text, f2p, p2p)
+        tests = tuple(dict.fromkeys(test for bug in bugs for test in bug.tests))
+        return self._task(stage, bugs, text, f2p, p2p), tests, len(bugs) == 1
 
     def _task(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str], p2p: list[str]) -> Task:
         source = self.layer.source
         clean = {bug.path: bug.clean for bug in bugs}
         buggy = plant(bugs)
         bug_patch = make_patch(clean, buggy)
-        args = [source.test_dirs[0]] if source.runner == "unittest" else [*source.args, *deselection(source.deselect)]
         return Task(
             id=f"{source.name}-{stage}-{digest([source.env, bug_patch], 10)}", stage=stage, env=source.env,
             repo=source.name, split=source.role, licence=source.licence, problem_statement=text,
             bug_patch=bug_patch, gold_patch=make_patch(buggy, clean), FAIL_TO_PASS=f2p, PASS_TO_PASS=p2p,
-            test=TestSpec(runner=source.runner, args=args, timeout_s=TIMEOUT_S),
+            test=self.admission.spec,
             difficulty={"bugs": len(bugs), "files": len(clean),
                         "function_lines": max(bug.function.length for bug in bugs)},
             provenance={"generator": GENERATOR, "seed": self.seed, "operators": [b.site.operator for b in bugs],

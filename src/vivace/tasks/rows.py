@@ -17,6 +17,7 @@ from vivace.core.errors import VivaceError
 from vivace.core.progress import Progress
 from vivace.core.types import Task
 from vivace.sandbox import Sandbox, open_sandbox
+from vivace.tasks.candidates import PER_FUNCTION
 from vivace.tasks.cover import survey
 from vivace.tasks.layers import Layer, build_layers
 from vivace.tasks.make import Maker, Yield, ordered_map
@@ -25,10 +26,11 @@ from vivace.tasks.sources import Manifest, load_manifest
 from vivace.tasks.verify import rejection
 
 
-def package_rows(layer: Layer, sandbox: Sandbox, simple: int, double: int, *, seed: int, tally: Yield) -> list[Task]:
+def package_rows(layer: Layer, sandbox: Sandbox, simple: int, double: int, *, seed: int, tally: Yield,
+                 per_function: int = PER_FUNCTION) -> list[Task]:
     """Up to `simple` tasks with one bug and `double` with two, of different bugs, from one layer."""
     rows: list[Task] = []
-    with (Maker(layer, survey(layer, sandbox), sandbox, seed=seed, tally=tally) as maker,
+    with (Maker(layer, survey(layer, sandbox), sandbox, seed=seed, tally=tally, per_function=per_function) as maker,
           Progress(f"tasks of {layer.name}", simple + double) as bar):
         bugs = maker.planted()
         for task in maker.simple(simple, bugs):
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("role", choices=("train", "eval"))
     parser.add_argument("--simple", type=int, default=16)
     parser.add_argument("--complex", type=int, default=8)
+    parser.add_argument("--per-function", type=int, default=PER_FUNCTION, help="most bugs tried in one function")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check", action="store_true", help="verify the rows that are there, make none")
     parser.add_argument("--out", type=Path, help="default: tasks/ROLE.jsonl beside the manifest")
@@ -81,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         tally = Yield()
         layer = build_layers(manifest, [package])[package.env]
-        made = package_rows(layer, sandbox, options.simple, options.complex, seed=options.seed, tally=tally)
+        made = package_rows(layer, sandbox, options.simple, options.complex, seed=options.seed, tally=tally,
+                            per_function=options.per_function)
         write_tasks(out, [*held, *made])
         print(json.dumps({"package": package.name, **tally.row()}), flush=True)
     return 0
