@@ -10,12 +10,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from vivace.commands import evaluate
 from vivace.core.errors import InfraError, VivaceError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Build, measure and ship a flash coding model.")
 model_app = typer.Typer(no_args_is_help=True, help="Look at models.")
 app.add_typer(model_app, name="model")
+app.command("eval")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
 console = Console()
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
