@@ -45,7 +45,8 @@ class Answers:
                           finish_reason=self.more.get("finish", "stop"))
 
 
-@pytest.mark.parametrize("name", QUESTIONS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "frontiermath-format" else name
+                                  for name in QUESTIONS])
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")
