@@ -67,14 +67,16 @@ def same(left: str, right: str, sandbox: Sandbox) -> bool:
 
 
 def plain(text: str) -> bool:
-    """Whether a text is nothing but calls of sympy's classes (capital names) on constants: safe to evaluate."""
+    """Whether a text is nothing but calls of sympy's classes (capital names) on whole numbers."""
     if len(text) > LONGEST:
         return False
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return all(isinstance(node, _NODES) and (not isinstance(node, ast.Name) or node.id[0].isupper() or node.id in
+    # No strings: several of the classes evaluate those as code. A value with free symbols is therefore not gradable.
+    return all(isinstance(node, _NODES) and (not isinstance(node, ast.Constant) or isinstance(node.value, int))
+               and (not isinstance(node, ast.Name) or node.id[0].isupper() or node.id in
                ("true", "false", "oo", "zoo", "nan", "pi", "I")) for node in ast.walk(tree))
 
 
