@@ -75,9 +75,10 @@ def plain(text: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     # No strings: several of the classes evaluate those as code. A value with free symbols is therefore not gradable.
+    names = ("true", "false", "oo", "zoo", "nan", "pi", "I")
     return all(isinstance(node, _NODES) and (not isinstance(node, ast.Constant) or isinstance(node.value, int))
-               and (not isinstance(node, ast.Name) or node.id[0].isupper() or node.id in
-               ("true", "false", "oo", "zoo", "nan", "pi", "I")) for node in ast.walk(tree))
+               and (not isinstance(node, ast.Name) or node.id[0].isupper() or node.id in names)
+               for node in ast.walk(tree))
 
 
 def load(path: Path) -> list[Case]:
