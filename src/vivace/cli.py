@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from vivace.commands import evaluate
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
 
@@ -18,6 +19,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 model_app = typer.Typer(no_args_is_help=True, help="Look at models.")
 app.add_typer(model_app, name="model")
 app.command()(serve)
+app.command("eval")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
 console = Console()
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 

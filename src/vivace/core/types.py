@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant", "tool"]
-Status = Literal["solved", "failed", "budget", "refused", "infra"]
+Status = Literal["solved", "failed", "budget", "refused", "infra", "invalid"]
 Effort = Literal["low", "medium", "high"]
 
 
@@ -187,7 +187,8 @@ class Trajectory(Record):
 
 
 class Grade(Record):
-    """The verdict. `infra` means there is none: excluded from rewards and pass rates, and counted."""
+    """The verdict. `infra` (the machinery failed) and `invalid` (the grader says that the attempt did not happen) mean
+    there is none: excluded from rewards and pass rates, and counted."""
 
     status: Status
     scores: dict[str, float] = Field(default_factory=dict)
@@ -196,6 +197,11 @@ class Grade(Record):
     @property
     def solved(self) -> bool:
         return self.status == "solved"
+
+    @property
+    def verdict(self) -> bool:
+        """Whether the attempt counts."""
+        return self.status not in ("infra", "invalid")
 
 
 class Attempt(Record):
@@ -207,3 +213,5 @@ class Attempt(Record):
     model: str = ""
     trajectory: Trajectory
     grade: Grade
+    others: dict[str, Usage] = Field(default_factory=dict)
+    """Tokens of other roles (judge, user simulator), by role: never part of the model's own."""

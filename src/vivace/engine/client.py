@@ -20,6 +20,11 @@ class NativeClient:
     def __init__(self, engine: Engine, renderer: Renderer, name: str) -> None:
         self.engine, self.codec, self.name = engine, renderer, name
 
+    @property
+    def window(self) -> int:
+        """Tokens of prompt and answer together that the model can read."""
+        return self.engine.max_len
+
     def complete(
         self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
         prompt_ids: Sequence[int] = (),

@@ -36,7 +36,7 @@ def items(attempts: Sequence[Attempt]) -> dict[str, Item]:
     """Per task, over attempts with a verdict, in the order of first appearance."""
     groups: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
-        if attempt.grade.status != "infra":
+        if attempt.grade.verdict:
             groups[attempt.task_id].append(attempt)
     return {
         task_id: Item(task_id, group[0].repo, len(group), fmean(a.grade.solved for a in group),
@@ -53,7 +53,7 @@ def tokens_of(attempt: Attempt) -> int:
 def summarise(attempts: Sequence[Attempt]) -> dict[str, Any]:
     """One stage's row: `n` tasks, pass rate with its interval, tokens, and how attempts ended. JSON-ready."""
     found = list(items(attempts).values())
-    graded = [a for a in attempts if a.grade.status != "infra"]
+    graded = [a for a in attempts if a.grade.verdict]
     used, solved = sum(tokens_of(a) for a in graded), sum(a.grade.solved for a in graded)
     rate = pass_interval(found)
     tokens = stats.mean_interval([item.tokens for item in found])

@@ -125,6 +125,43 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def sign_flip(differences: Sequence[float], clusters: Sequence[str] | None = None, draws: int = DRAWS,
+              seed: int = 0) -> float:
+    """Two-sided p of "the mean difference is zero": the signs of whole clusters (or items) are flipped at random.
+
+    Exact over all sign patterns where there are at most 2^14, else by `draws` of them (Fisher's randomisation test).
+    """
+    sums = _cluster_sums(np.asarray(differences, dtype=float), clusters)
+    sums = sums[sums != 0]  # a zero is the same with either sign
+    if not len(sums):
+        return 1.0
+    if len(sums) <= 14:
+        signs = 1.0 - 2.0 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
+        return float(np.mean(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(draws, len(sums)))
+    return float((1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12)) / (1 + draws))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for as many comparisons, in the order given (Holm 1979): reject those below the level."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def pass_at(k: int, samples: int, solved: int) -> float:
+    """Chance that at least one of k draws without repetition is solved: 1 - C(n-c, k) / C(n, k) (Chen et al. 2021)."""
+    return 1.0 - math.comb(samples - solved, k) / math.comb(samples, k)
+
+
+def pass_all(k: int, samples: int, solved: int) -> float:
+    """Chance that all of k draws are solved: C(c, k) / C(n, k) (tau-bench's pass^k)."""
+    return math.comb(solved, k) / math.comb(samples, k)
+
+
 def _cluster_sums(values: Array, clusters: Sequence[str] | None) -> Array:
     """Values summed within each cluster; every item is its own cluster when none are given."""
     if clusters is None:

@@ -1,64 +1,140 @@
-"""Running a suite: every task through the harness, many at once, appended as they finish, resumable by task."""
+"""Running suites: every item through its player, many at once, appended as they finish, resumable by item identity."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vivace.core.crew import Crew
 from vivace.core.errors import BadInput
-from vivace.core.files import append_jsonl, digest, read_jsonl, write_json
+from vivace.core.files import append_jsonl, digest, read_json, read_jsonl, write_json
 from vivace.core.progress import Progress
-from vivace.core.types import Attempt, Task
+from vivace.core.types import Attempt
 from vivace.tasks.attempt import require_verdict
 
-Play = Callable[[Task, int, int], Attempt]
-"""(task, seed, sample) to a graded attempt. Failures of the machinery come back as `infra`, not as exceptions."""
-
-FILE = "attempts.jsonl"
+FILE, IDENTITY = "attempts.jsonl", "suite.json"
 RETRIES = 1
 
 
-def run_suite(
-    tasks: Sequence[Task], play: Play, out: Path, *, identity: dict[str, Any], workers: int, samples: int = 1,
-    seed: int = 0,
-    description: str = "evaluate",
-) -> list[Attempt]:
-    """Attempt every task `samples` times; returns the attempts ordered by task, then sample.
+class Item(Protocol):
+    """What is attempted: a task or a question; nothing but its identity matters here."""
 
-    `out`/attempts.jsonl grows as attempts finish; what is there already is not done again, except `infra`, which is
-    also retried once on the spot. `identity` names whatever changes results (model digest, limits, sampling): a
-    folder with another identity is refused rather than mixed. Ctrl-C: attempts under way finish first, and are kept.
+    @property
+    def id(self) -> str: ...
 
-    Raises:
-        InfraError: not one attempt has a verdict. All of them are tried again by the next call.
+
+Play = Callable[[Any, int, int], Attempt]
+"""(item, seed, sample) to a graded attempt. Failures of the machinery come back as `infra`, not as exceptions."""
+
+
+@dataclass
+class Column:
+    """One model on one suite: what is to be played, and the folder its attempts go to.
+
+    `identity` names whatever changes results (model digest, limits, sampling): a folder with another identity is
+    refused rather than mixed.
     """
-    wanted = [(task, sample) for task in tasks for sample in range(samples)]
-    _claim(out, {**identity, "seed": seed})
-    held = {key: attempt for key, attempt in read_attempts(out).items() if attempt.grade.status != "infra"}
-    missing = [(task, sample) for task, sample in wanted if (task.id, sample) not in held]
-    done = {(task.id, sample): held[task.id, sample] for task, sample in wanted if (task.id, sample) in held}
 
-    def one(task: Task, sample: int) -> Attempt:
+    items: Sequence[Item]
+    play: Play
+    out: Path
+    identity: dict[str, Any]
+    samples: int = 1
+    seed: int = 0
+    label: str = ""
+    done: dict[tuple[str, int], Attempt] = field(default_factory=dict)
+
+    def wanted(self) -> list[tuple[Item, int]]:
+        """Every item once, then every item again: a run that is cut short has as many items as possible."""
+        return [(item, sample) for sample in range(self.samples) for item in self.items]
+
+    def attempts(self) -> list[Attempt]:
+        """Those at hand, ordered by item, then sample."""
+        keys = [(item.id, sample) for item in self.items for sample in range(self.samples)]
+        return [self.done[key] for key in keys if key in self.done]
+
+    def open(self) -> list[tuple[Item, int]]:
+        """Claim the folder, take over what it holds, and say what is missing. `infra` is tried again."""
+        _claim(self.out, {**self.identity, "seed": self.seed})
+        held = read_attempts(self.out)
+        wanted = self.wanted()
+        for item, sample in wanted:
+            attempt = held.get((item.id, sample))
+            if attempt is not None and attempt.grade.status != "infra":
+                self.done[item.id, sample] = attempt
+        return [(item, sample) for item, sample in wanted if (item.id, sample) not in self.done]
+
+    def one(self, item: Item, sample: int) -> Attempt:
+        """One attempt, retried on the spot when the machinery failed."""
         for _ in range(RETRIES + 1):
-            attempt = play(task, attempt_seed(seed, task.id, sample), sample)
+            attempt = self.play(item, attempt_seed(self.seed, item.id, sample), sample)
             if attempt.grade.status != "infra":
                 break
         return attempt
 
-    with Progress(description, len(missing)) as bar, Crew[Attempt](workers, "attempt") as crew:
-        for task, sample in missing:
-            crew.submit(one, task, sample)
+    def keep(self, attempt: Attempt) -> None:
+        self.done[attempt.task_id, attempt.sample] = attempt
+        append_jsonl(self.out / FILE, attempt.model_dump(mode="json"))
+
+
+def run_columns(
+    columns: Sequence[Column], workers: int, *, watch: Callable[[Column, Attempt], None] | None = None,
+    spent: Callable[[], bool] | None = None,
+) -> bool:
+    """Play what is missing in every column, in turns, `workers` at a time. False when a budget ended it early.
+
+    A finished attempt is on disk before `watch` sees it. Once `spent()` is true no further attempt begins; those
+    under way finish. Ctrl-C does the same, and raises KeyboardInterrupt at the end.
+    """
+    queues = [[(column, item, sample) for item, sample in column.open()] for column in columns]
+    jobs = [job for row in zip_longest(*queues) for job in row if job is not None]
+    whole = True
+
+    def one(column: Column, item: Item, sample: int) -> tuple[Column, Attempt | None]:
+        return column, None if spent is not None and spent() else column.one(item, sample)
+
+    with Crew[tuple[Column, Attempt | None]](workers, "attempt") as crew:
+        for job in jobs:
+            crew.submit(one, *job)
         for future in crew.finished():
-            attempt = future.result()
-            done[attempt.task_id, attempt.sample] = attempt
-            append_jsonl(out / FILE, attempt.model_dump(mode="json"))
-            bar.advance(note=running_rate(list(done.values())))
-    require_verdict(list(done.values()), description)
-    return [done[task.id, sample] for task, sample in wanted]
+            column, attempt = future.result()
+            if attempt is None:
+                whole = False
+                continue
+            column.keep(attempt)
+            if watch is not None:
+                watch(column, attempt)
+    return whole
+
+
+def run_suite(
+    tasks: Sequence[Item], play: Play, out: Path, *, identity: dict[str, Any], workers: int, samples: int = 1,
+    seed: int = 0,
+    description: str = "evaluate",
+) -> list[Attempt]:
+    """Attempt every task `samples` times with one model; returns the attempts ordered by task, then sample.
+
+    `out`/attempts.jsonl grows as attempts finish; what is there already is not done again, except `infra`, which is
+    also retried once on the spot. Ctrl-C: attempts under way finish first, and are kept.
+
+    Raises:
+        InfraError: not one attempt has a verdict. All of them are tried again by the next call.
+    """
+    column = Column(tasks, play, out, identity, samples, seed)
+    missing = len(column.open())
+
+    with Progress(description, missing) as bar:
+        def watch(column: Column, attempt: Attempt) -> None:
+            bar.advance(note=running_rate(list(column.done.values())))
+
+        run_columns([column], workers, watch=watch)
+    require_verdict(list(column.done.values()), description)
+    return column.attempts()
 
 
 def read_attempts(folder: Path) -> dict[tuple[str, int], Attempt]:
@@ -70,9 +146,15 @@ def read_attempts(folder: Path) -> dict[tuple[str, int], Attempt]:
     return {(row.task_id, row.sample): row for row in rows}
 
 
+def read_identity(folder: Path) -> dict[str, Any]:
+    """What the attempts of a folder were made with."""
+    held = read_json(folder / IDENTITY, f"delete {folder}, and evaluate again")
+    return dict(held)
+
+
 def running_rate(attempts: Sequence[Attempt]) -> str:
     """Pass rate so far, for the progress bar."""
-    graded = [attempt for attempt in attempts if attempt.grade.status != "infra"]
+    graded = [attempt for attempt in attempts if attempt.grade.verdict]
     solved = sum(attempt.grade.solved for attempt in graded)
     infra = f", {len(attempts) - len(graded)} infra" if len(graded) < len(attempts) else ""
     return f"{solved}/{len(graded)} solved{infra}" if attempts else ""
@@ -84,7 +166,7 @@ def attempt_seed(seed: int, task_id: str, sample: int) -> int:
 
 
 def _claim(out: Path, identity: dict[str, Any]) -> None:
-    path = out / "suite.json"
+    path = out / IDENTITY
     if not path.exists():
         write_json(path, identity)
         return

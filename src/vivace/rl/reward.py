@@ -41,7 +41,7 @@ def group_rewards(attempts: Sequence[Attempt], config: RLConfig, effort: Effort 
 
 def _task_reward(attempt: Attempt, config: RLConfig) -> float | None:
     """1 for a task solved without a tamper flag, 0 for any other verdict, None without one."""
-    if attempt.grade.status == "infra":
+    if not attempt.grade.verdict:
         return None
     if config.reward == "random":
         return float(random.Random(f"{config.seed}/{attempt.task_id}/{attempt.sample}").random() < 0.5)

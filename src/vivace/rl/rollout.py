@@ -36,7 +36,7 @@ class Group:
 
     def mixed(self) -> bool:
         """Whether the verdicts so far differ (or are all missing), so that more attempts may teach something."""
-        verdicts = {attempt.grade.solved for attempt in self.attempts if attempt.grade.status != "infra"}
+        verdicts = {attempt.grade.solved for attempt in self.attempts if attempt.grade.verdict}
         return len(verdicts) != 1
 
 

@@ -171,7 +171,7 @@ def rollout_metrics(scored: Sequence[Scored]) -> dict[str, Any]:
     whose provenance says they cannot be solved, which only a hack could bring about.
     """
     attempts = [attempt for one in scored for attempt in one.group.attempts]
-    valid = [attempt for attempt in attempts if attempt.grade.status != "infra"]
+    valid = [attempt for attempt in attempts if attempt.grade.verdict]
     rewards = [reward for one in scored for reward in one.reward.rewards if reward is not None]
     tokens = [attempt.trajectory.usage.output_tokens for attempt in valid]
     solved = sum(attempt.grade.solved for attempt in valid)

@@ -88,7 +88,7 @@ def warm_tests(layer: Layer, sandbox: Sandbox) -> WarmTests:
 
 def require_verdict(attempts: Sequence[Attempt], what: str) -> None:
     """InfraError when all of many attempts ended in `infra`: a machine that plays nothing has not finished `what`."""
-    if attempts and all(attempt.grade.status == "infra" for attempt in attempts):
+    if attempts and all(not attempt.grade.verdict for attempt in attempts):
         last = attempts[-1]
         why = last.trajectory.error or last.grade.detail or "no reason was given"
         raise InfraError(f"{what}: none of {len(attempts)} attempts has a verdict (the last: {why}); "

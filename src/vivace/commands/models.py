@@ -1,0 +1,55 @@
+"""Models as the command line names them: a checkpoint folder, or NAME@URL for an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from vivace.core.errors import BadInput
+from vivace.evals.session import Model
+
+_ENDPOINT = re.compile(r"(?:([\w.-]+)=)?(.+)@(https?://\S+)")
+_FOLDER = re.compile(r"(?:([\w.-]+)=)?(.+)")
+
+
+def open_model(text: str, prices: dict[str, tuple[float, float, float]], slots: int = 32) -> Model:
+    """[LABEL=]FOLDER or [LABEL=]NAME@URL. The key of an endpoint is VIVACE_API_KEY or OPENAI_API_KEY.
+
+    Raises:
+        BadInput: no such checkpoint.
+    """
+    if match := _ENDPOINT.fullmatch(text):
+        from vivace.harness.clients.openai import OpenAIClient
+
+        label, name, url = match.groups()
+        key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
+        label = label or re.sub(r"[^\w.-]+", "-", name)
+        return Model(label, OpenAIClient(url, name, api_key=key), {"endpoint": url, "name": name}, prices.get(label))
+    found = _FOLDER.fullmatch(text)
+    label, folder = found.groups() if found else (None, text)
+    path = Path(folder)
+    if not (path / "config.json").exists():
+        raise BadInput(f"no checkpoint at {folder}; give a folder with config.json, or NAME@URL for an endpoint")
+    from vivace.engine.client import load_client
+    from vivace.model.checkpoint import verify_checkpoint
+
+    label = label or _label(path)
+    identity = {"checkpoint": verify_checkpoint(path)["model.safetensors"]}
+    return Model(label, load_client(path, name=label, max_slots=slots), identity, prices.get(label))
+
+
+def parse_price(text: str) -> tuple[str, tuple[float, float, float]]:
+    """LABEL=IN/CACHED/OUT in dollars per million tokens."""
+    label, _, numbers = text.partition("=")
+    try:
+        first, cached, output = (float(part) for part in numbers.split("/"))
+    except ValueError:
+        raise BadInput(f"--price {text}: write LABEL=IN/CACHED/OUT in dollars per million tokens") from None
+    return label, (first, cached, output)
+
+
+def _label(path: Path) -> str:
+    """The folder's name; the stage's where it is runs/x/STAGE/model."""
+    path = path.resolve()
+    return path.parent.name if path.name == "model" else path.name

@@ -1,0 +1,157 @@
+"""The table of the reference card: pass rate and mean generated tokens per benchmark, models against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, quantiles
+from typing import Any
+
+from vivace.core.types import Attempt
+from vivace.evals import stats, table
+from vivace.evals.compare import items, pair, summarise, tokens_of
+from vivace.evals.runs import SuiteRun, require_comparable
+
+DEFINITIONS = (
+    "tokens (K): thousands of tokens that the model generated per attempt (reasoning, tool calls and text, all turns), "
+    "in its own tokenizer, as its engine or endpoint counts them; mean over attempts with a verdict",
+    "diff: mean over items of the difference of their pass rates over repeats, model minus baseline, in points, with a "
+    "paired 95% t interval (over clusters where a suite's items are clustered)",
+    "p: McNemar's exact test for one repeat without clusters, else a sign-flip permutation test; Holm: adjusted for "
+    "all rows of the table",
+    "ratio: geometric mean of the items' token ratios, with a bootstrap interval",
+    "no verdict: attempts that ended in infra (the machinery failed, after retries) or invalid (the grader's word); "
+    "they are left out of every other figure",
+    "budget and refused count as failed; judge's and simulator's tokens are apart and in no other column",
+    "cost: at the prices given with --price, without judges; – where none were given",
+)
+Prices = tuple[float, float, float]
+"""Dollars per million tokens: uncached input, cached input, output."""
+HEADER = ["benchmark", "model", "n", "k", "pass", "baseline", "diff [95%]", "p", "Holm", "tok K", "base tok K",
+          "ratio [95%]", "no verdict"]
+DETAIL = ["benchmark", "model", "pass [95%]", "solved tok", "median", "p90", "tok/solved", "uncached in", "cached in",
+          "s/attempt", "cost", "budget", "refused", "other roles"]
+
+
+def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[str, Any]:
+    """`summarise`, with tokens read, time and cost. Means are per attempt with a verdict; JSON-ready."""
+    row = summarise(attempts)
+    graded = [attempt for attempt in attempts if attempt.grade.verdict]
+    used = [attempt.trajectory.usage for attempt in graded]
+    counts = sorted(tokens_of(attempt) for attempt in graded)
+    others: dict[str, int] = {}
+    for attempt in attempts:
+        for role, usage in attempt.others.items():
+            others[role] = others.get(role, 0) + usage.input_tokens + usage.output_tokens
+    row |= {
+        "repeats": 1 + max((a.sample for a in attempts), default=0),
+        "tokens_p90": None if not counts else counts[0] if len(counts) < 2 else quantiles(counts, n=10)[-1],
+        "uncached_input_mean": fmean(u.input_tokens - u.cached_tokens for u in used) if used else None,
+        "cached_input_mean": fmean(u.cached_tokens for u in used) if used else None,
+        "seconds_mean": fmean(a.trajectory.seconds for a in graded) if graded else None,
+        "cost": None, "others": others,
+    }
+    if prices is not None:
+        spent = [a.trajectory.usage for a in attempts]
+        row["cost"] = sum(prices[0] * (u.input_tokens - u.cached_tokens) + prices[1] * u.cached_tokens
+                          + prices[2] * u.output_tokens for u in spent) / 1e6
+    return row
+
+
+def difference(base: SuiteRun, run: SuiteRun, clustered: bool) -> dict[str, Any]:
+    """`pair`, with the interval and the p that the suite's structure asks for under `interval` and `p`."""
+    require_comparable(base, run)
+    row = pair(base.model, run.model, base.attempts, run.attempts)
+    row["interval"] = row["ci95_by_repo"] if clustered else row["ci95"]
+    if clustered or run.repeats > 1:
+        left, right = items(base.attempts), items(run.attempts)
+        shared = [name for name in left if name in right]
+        clusters = [left[name].repo for name in shared] if clustered else None
+        row["p"] = stats.sign_flip([right[n].solved - left[n].solved for n in shared], clusters)
+    row["unmatched"] = len({a.task_id for a in base.attempts} ^ {a.task_id for a in run.attempts})
+    return row
+
+
+def build(
+    columns: Mapping[str, tuple[SuiteRun, Sequence[SuiteRun]]], clustered: Mapping[str, bool],
+    prices: Mapping[str, Prices] | None = None, titles: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """All figures. `columns` holds, by suite, the baseline's run and those of the models.
+
+    Raises:
+        BadInput: a run is not comparable with its baseline.
+    """
+    prices, titles = prices or {}, titles or {}
+    suites: dict[str, Any] = {}
+    compared: list[dict[str, Any]] = []
+    for name, (base, runs) in columns.items():
+        rows = [difference(base, run, clustered.get(name, False)) for run in runs]
+        compared += rows
+        suites[name] = {
+            "title": titles.get(name, name), "baseline": base.model,
+            "identity": {key: value for key, value in base.identity.items() if key != "model"},
+            "models": {run.model: {**detail(run.attempts, prices.get(run.model)), "folder": str(run.folder),
+                                   "identity": run.identity.get("model")} for run in (base, *runs)},
+            "differences": {run.model: row for run, row in zip(runs, rows, strict=True)},
+        }
+    for row, adjusted in zip(compared, stats.holm([row["p"] for row in compared]), strict=True):
+        row["p_holm"] = adjusted
+    return {"suites": suites, "definitions": list(DEFINITIONS)}
+
+
+def rows(result: dict[str, Any]) -> list[list[str]]:
+    """The headline, in the columns of HEADER; a baseline alone has a row of its own."""
+    lines = []
+    for suite in result["suites"].values():
+        base = suite["models"][suite["baseline"]]
+        if not suite["differences"]:
+            lines.append([suite["title"], suite["baseline"], str(base["n"]), str(base["repeats"]),
+                          table.percent(base["pass_rate"]), *["–"] * 4, thousands(base["tokens_mean"]), "–", "–",
+                          _without(base)])
+        for name, row in suite["differences"].items():
+            own = suite["models"][name]
+            gap = "–" if row["pass_diff"] is None else f"{100 * row['pass_diff']:+.1f}"
+            lines.append([
+                suite["title"], name, str(row["n"]), str(own["repeats"]), table.percent(own["pass_rate"]),
+                table.percent(base["pass_rate"]), f"{gap} {table.interval(row['interval'], 100, sign=True)}",
+                table.p_value(row["p"]), table.p_value(row["p_holm"]), thousands(own["tokens_mean"]),
+                thousands(base["tokens_mean"]),
+                f"{table.number(row['tokens_ratio'], 2)} {table.interval(row['tokens_ratio_ci95'], digits=2)}",
+                f"{_without(own)}/{_without(base)}",
+            ])
+    return lines
+
+
+def detail_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Every model on every suite, in the columns of DETAIL."""
+    return [
+        [suite["title"], name, f"{table.percent(row['pass_rate'])} {table.interval(row['ci95'], 100)}",
+         table.number(row["tokens_solved_mean"]), table.number(row["tokens_median"]), table.number(row["tokens_p90"]),
+         table.number(row["tokens_per_solved"]), table.number(row["uncached_input_mean"]),
+         table.number(row["cached_input_mean"]), table.number(row["seconds_mean"], 1),
+         "–" if row["cost"] is None else f"${row['cost']:.2f}", str(row["statuses"].get("budget", 0)),
+         str(row["statuses"].get("refused", 0)), ", ".join(f"{k} {v:,}" for k, v in row["others"].items()) or "–"]
+        for suite in result["suites"].values() for name, row in suite["models"].items()
+    ]
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The whole table as a page, with what its words mean and what was run."""
+    from vivace.evals.card import markdown_table
+
+    parts = ["# Evaluation", markdown_table(HEADER, rows(result)), "## In detail",
+             markdown_table(DETAIL, detail_rows(result)), "## What the words mean",
+             "\n".join(f"- {line}" for line in result["definitions"]), "## What was run"]
+    for name, suite in result["suites"].items():
+        facts = [f"- {key}: `{value}`" for key, value in suite["identity"].items() if key != "suite"]
+        facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in
+                  suite["models"].items()]
+        parts.append("\n".join([f"### {name}", *facts]))
+    return "\n\n".join(parts) + "\n"
+
+
+def thousands(tokens: float | None) -> str:
+    return "–" if tokens is None else f"{tokens / 1000:.2f}"
+
+
+def _without(row: dict[str, Any]) -> str:
+    return str(row["attempts"] - sum(n for status, n in row["statuses"].items() if status not in ("infra", "invalid")))

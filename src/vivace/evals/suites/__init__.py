@@ -1,0 +1,24 @@
+"""Every benchmark, one small file each; imported when asked for."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from vivace.core.errors import BadInput
+from vivace.evals.suites.base import Suite
+
+MODULES = {
+    "vivace-bench": "vivace_bench", "aime2026": "aime2026", "gpqa-diamond": "gpqa", "hle-text": "hle",
+    "frontiermath-format": "frontiermath",
+}
+
+
+def get_suite(name: str) -> Suite:
+    """BadInput names the nearest one there is."""
+    if name not in MODULES:
+        near = get_close_matches(name, MODULES, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODULES)}"
+        raise BadInput(f"no suite {name!r}; {hint}")
+    suite: Suite = import_module(f"vivace.evals.suites.{MODULES[name]}").SUITE
+    return suite
