@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from vivace.commands import model as model_commands
 from vivace.core.errors import InfraError, VivaceError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Build, measure and ship a flash coding model.")
-model_app = typer.Typer(no_args_is_help=True, help="Look at models.")
-app.add_typer(model_app, name="model")
+app.add_typer(model_commands.app, name="model")
 console = Console()
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -76,21 +76,6 @@ def agent(
     console.print(result.line(), markup=False, soft_wrap=True)
     if not result.applied:
         raise typer.Exit(1)
-
-
-@model_app.command("show")
-def model_show(
-    name: Annotated[str, typer.Argument(help="A preset, or a checkpoint folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
-    """Parameters, arithmetic and cache of a model."""
-    from vivace.model.show import describe, table
-
-    facts: dict[str, Any] = describe(name)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=1))
-    else:
-        console.print(table(facts))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Commands by topic: parse, call, print."""
