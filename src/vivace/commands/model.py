@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    import torch
 
 app = typer.Typer(no_args_is_help=True, help="Look at models, import and export them.")
 Stored = Literal["bf16", "fp32"]
@@ -41,7 +44,7 @@ def import_(
     from vivace.model.transfer import import_model
 
     config = import_model(source, out, _dtype(dtype))
-    typer.echo(f"{out}: {config.model_type}, {config.num_hidden_layers} layers; init = \"{out}\" in a recipe starts here")
+    typer.echo(f'{out}: {config.model_type}, {config.num_hidden_layers} layers; init = "{out}" in a recipe')
 
 
 @app.command("export")
@@ -57,7 +60,7 @@ def export(
     typer.echo(f"{out}: {config.family.architecture}")
 
 
-def _dtype(name: Stored):  # type: ignore[no-untyped-def]
+def _dtype(name: Stored) -> torch.dtype:
     import torch
 
     return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]

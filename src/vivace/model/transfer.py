@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from vivace.core.errors import BadInput
-from vivace.model.checkpoint import CONFIG, check_names, expected_specs, read_config, verify_checkpoint, write_checkpoint
+from vivace.model.checkpoint import (
+    CONFIG,
+    check_names,
+    expected_specs,
+    read_config,
+    verify_checkpoint,
+    write_checkpoint,
+)
 from vivace.model.config import ModelConfig
 from vivace.model.weights import Spec, Weights
 from vivace.text.foreign import Added, adapt_tokenizer, companion_files
@@ -76,8 +83,9 @@ def export_model(checkpoint: Path, out: Path, dtype: torch.dtype = torch.bfloat1
     tokenizer = Tokenizer.load(checkpoint)
     weights = Weights(checkpoint)
     check_names(expected_specs(config, dtype), weights, config)
-    shared = config.model_type == "exaone_moe" and "sparse" in config.mlp_layer_types
-    written = config.model_copy(update={"num_shared_experts": 1}) if shared and not config.num_shared_experts else config
+    written = config
+    if config.model_type == "exaone_moe" and "sparse" in config.mlp_layer_types and not config.num_shared_experts:
+        written = config.model_copy(update={"num_shared_experts": 1})
     specs: dict[str, Spec] = expected_specs(written, dtype)
 
     def read(name: str) -> Tensor:

@@ -55,7 +55,8 @@ def adapt_tokenizer(folder: Path) -> tuple[str, list[Added]]:
         raise BadInput(f"{path} is not a BPE tokenizer ({str(error)[:80]}); download it again") from error
     new: list[Added] = []
     for name in SPECIAL_TOKENS:
-        known = next((token for want in (name, *SAME.get(name, ())) for token in added if token["content"] == want), None)
+        wanted = (name, *SAME.get(name, ()))
+        known = next((token for want in wanted for token in added if token["content"] == want), None)
         if known is None:
             text = LIKE.get(name, "<|im_start|>" + name.strip("<|>"))
             new.append(Added(name, next_id, old.encode(text, add_special_tokens=False).ids))
@@ -66,7 +67,7 @@ def adapt_tokenizer(folder: Path) -> tuple[str, list[Added]]:
             vocabulary[name] = vocabulary.pop(known["content"])
         known |= {"content": name, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
                   "special": True}  # fmt: skip
-    held["post_processor"] = None  # it may name tokens that were renamed; the renderer places every special token itself
+    held["post_processor"] = None  # it may name tokens that were renamed; the renderer places special tokens itself
     text = json.dumps(held, ensure_ascii=False)
     tokenizer = Tokenizer(HFTokenizer.from_str(text))
     for token in added:

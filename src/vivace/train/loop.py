@@ -16,6 +16,7 @@ from vivace.core.errors import BadInput, InfraError
 from vivace.core.interrupt import Interrupt
 from vivace.core.progress import Progress
 from vivace.model.decoder import Decoder
+from vivace.model.lora import trainable
 from vivace.train.balance import load_metrics, update_router_bias
 from vivace.train.batches import MicroBatch, Row, Source, micro_batches
 from vivace.train.config import TrainConfig
@@ -71,11 +72,11 @@ class _Trainer:
         self.model, self.source, self.config, self.folder, self.log = model, source, config, folder, log
         self.evaluate, self.evaluated = evaluate, -1
         self.device = next(model.parameters()).device
-        self.names = [name for name, _ in model.named_parameters()]
+        self.names = list(trainable(model))
         self.optimizer = MuonAdamW(
             model, muon_lr=config.muon_lr, embedding_lr=config.embedding_lr, router_lr=config.router_lr,
             norm_lr=config.norm_lr, weight_decay=config.weight_decay, momentum=config.momentum,
-            betas=(config.beta1, config.beta2),
+            betas=(config.beta1, config.beta2), adapter_lr=config.adapter_lr,
         )
         self.cursor = _Cursor()
 
@@ -137,7 +138,7 @@ class _Trainer:
         weight = float(sum(row.weights.sum(dtype="float64") for row in rows))
         if weight <= 0:
             raise BadInput("a batch has nothing to learn: every loss weight is zero")
-        parameters = list(self.model.parameters())
+        parameters = list(trainable(self.model).values())
 
         def work(batch: MicroBatch) -> tuple[float, tuple[Tensor, ...], Tensor]:
             loss = self.model.loss(*(t.to(self.device) for t in batch))
