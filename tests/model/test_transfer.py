@@ -26,7 +26,8 @@ NANO = Path(__file__).parents[2] / "models" / "nano-base"
 TALK = [
     Message(role="system", content="Fix  code.\n"), Message(role="user", content="`x` is wrong:\n  a < b"),
     Message(role="assistant", content="", tool_calls=[
-        ToolCall(name="read_file", arguments={"filePath": "a b.py", "lines": [1, 2], "all": True}), ToolCall(name="t")]),
+        ToolCall(name="read_file", arguments={"filePath": "a b.py", "lines": [1, 2], "all": True}),
+        ToolCall(name="t")]),
     Message(role="tool", content=" 1 | é\n"), Message(role="assistant", content="Done."),
 ]  # fmt: skip
 

@@ -80,8 +80,9 @@ class Attention(nn.Module):
         One product instead of three narrow ones; copying the weights together costs next to nothing.
         """
         parts = (self.q_proj, self.k_proj, self.v_proj)
-        biases = [part.bias for part in parts if part.bias is not None]
-        qkv = linear(x_BTD, torch.cat([part.weight for part in parts]), torch.cat(biases) if biases else None)
+        weights: list[Tensor] = [part.weight for part in parts]
+        biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+        qkv = linear(x_BTD, torch.cat(weights), torch.cat(biases) if biases else None)
         qkv = adapted(self.adapters, "qkv", x_BTD, qkv)
         return [t.unflatten(-1, (-1, self.head_dim)) for t in qkv.split([part.out_features for part in parts], dim=-1)]
 

@@ -24,6 +24,7 @@ from vivace.core.files import digest, require_space, sha256_file
 from vivace.model.config import ModelConfig
 from vivace.model.decoder import Decoder
 from vivace.model.lora import merged
+from vivace.model.moe import SparseMLP
 from vivace.model.rope import RotaryTable
 from vivace.model.weights import INDEX, WEIGHTS, Spec, Weights, write_weights
 
@@ -200,9 +201,9 @@ def empty_decoder(config: ModelConfig, dtype: torch.dtype, device: torch.device 
         model = Decoder(config, seed=None)
     model = model.to(dtype).to_empty(device=device)
     model.rope = RotaryTable(config.head_dim, config.max_position_embeddings, config.rope_theta).to(device)
-    for block in model.layers:
-        if getattr(block.mlp, "e_score_correction_bias", None) is not None:
-            block.mlp.e_score_correction_bias = torch.zeros(config.num_experts, device=device)
+    for module in model.modules():
+        if isinstance(module, SparseMLP) and module.e_score_correction_bias is not None:
+            module.e_score_correction_bias = torch.zeros(config.num_experts, device=device)
     return model
 
 

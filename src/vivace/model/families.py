@@ -67,7 +67,7 @@ def _rope_theta(fields: Fields) -> float:
     kind = rope.get("rope_type", rope.get("type", "default"))
     if kind != "default":
         raise BadInput(f"config.json has rope_type={kind!r}; only 'default' is supported")
-    return float(rope.get("rope_theta", fields.get("rope_theta", 10_000.0)))
+    return float(rope.get("rope_theta") or fields.get("rope_theta") or 10_000.0)
 
 
 def _layer_types(kind: str, fields: Fields, raw: Fields) -> list[str]:

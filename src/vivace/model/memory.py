@@ -38,7 +38,8 @@ def training_memory(config: ModelConfig, mesh: dict[str, int], length: int) -> d
     gathered = 2 * (3 * block + counted.embedding) if ranks > 1 else 2 * counted.total  # two blocks and a gradient
     tokens = -(-length // mesh["cp"])
     heads = config.num_attention_heads + 2 * config.num_key_value_heads
-    width = max(config.intermediate_size if dense_layer else 0, config.num_experts_per_tok * config.moe_intermediate_size)
+    routed = (config.num_experts_per_tok + config.num_shared_experts) * config.moe_intermediate_size
+    width = max(config.intermediate_size if dense_layer else 0, routed)
     kept = 2 * tokens * config.hidden_size * layers
     one_block = 2 * tokens * (6 * config.hidden_size + 3 * heads * config.head_dim + 4 * width)
     parts = {"ranks": ranks, "weights_gradients_optimizer": state, "gathered_weights": gathered,

@@ -1,7 +1,7 @@
 """Sparse mixture of experts: top-k of a router's scores, dropless; optionally a shared expert that every token takes.
 
-Sigmoid routing (DeepSeek-V3, arXiv 2412.19437, and exaone_moe): scores = sigmoid(x @ gate^T) in fp32; the k experts with
-the largest score + bias are chosen; the gates are the scores (without the bias), renormalised to sum to one and
+Sigmoid routing (DeepSeek-V3, arXiv 2412.19437, and exaone_moe): scores = sigmoid(x @ gate^T) in fp32; the k experts
+with the largest score + bias are chosen; the gates are the scores (without the bias), renormalised to sum to one and
 scaled. The bias is no parameter: training moves it to even out the load (`vivace.train.balance`).
 Softmax routing (qwen3_moe): scores = softmax(x @ gate^T), and there is no bias.
 """

@@ -1,4 +1,4 @@
-"""Models in from Hugging Face and out to other engines, tensor by tensor: neither direction ever holds a whole model."""
+"""Models in from Hugging Face and out to other engines, tensor by tensor: neither way ever holds a whole model."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,7 +64,7 @@ class Weights:
             stream.seek(offset)
             for part in flat.split(CHUNK_ELEMENTS):
                 buffer = part if direct else torch.empty(part.shape, dtype=spec.dtype)
-                _read_exactly(stream.readinto, memoryview(buffer.view(torch.uint8).numpy()), file)
+                _read_exactly(stream.readinto, _bytes(buffer), file)
                 if not direct:
                     part.copy_(buffer)
         if not target.is_contiguous():
@@ -111,6 +111,12 @@ def _read_header(file: Path) -> Iterator[tuple[str, Place]]:
         if stop - start != place.spec.nbytes or 8 + length + stop > size:
             raise BadInput(f"{file} ends before {name} does; it was truncated or altered")
         yield name, place
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The tensor's own memory."""
+    array: Any = tensor.view(torch.uint8).numpy()
+    return memoryview(array)
 
 
 def _read_exactly(readinto: Callable[[memoryview], int | None], view: memoryview, file: Path) -> None:
@@ -165,6 +171,6 @@ def _write_file(path: Path, names: list[str], specs: Mapping[str, Spec], source:
                 raise BadInput(f"tensor {name} has shape {list(tensor.shape)}, expected {list(specs[name].shape)}")
             for part in tensor.contiguous().view(-1).split(CHUNK_ELEMENTS):
                 stored = part.to("cpu", specs[name].dtype).contiguous()
-                stream.write(memoryview(stored.view(torch.uint8).numpy()))
+                stream.write(_bytes(stored))
         stream.flush()
         os.fsync(stream.fileno())

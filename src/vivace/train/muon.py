@@ -63,9 +63,12 @@ class MuonAdamW:
         self.muon = [name for name, p in self.parameters.items() if uses_muon(name, p)]
         chosen = set(self.muon)
         self.adam_lr = {
-            name: adapter_lr if INFIX in name else norm_lr if p.dim() < 2 else embedding_lr if not name.startswith("layers.") else router_lr
+            name: adapter_lr if INFIX in name
+            else norm_lr if p.dim() < 2
+            else embedding_lr if not name.startswith("layers.")
+            else router_lr
             for name, p in self.parameters.items() if name not in chosen
-        }
+        }  # fmt: skip
         self.state = {f"{name}.momentum": torch.zeros_like(self.parameters[name]) for name in self.muon}
         for name in self.adam_lr:
             for kind in ("mean", "square"):

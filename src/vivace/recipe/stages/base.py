@@ -118,7 +118,7 @@ def midtrain(config: MidtrainStage, context: Context) -> Facts:
     base = context.model(config.init)
     model, _ = load_checkpoint(base)
     if sha256_file(base / TOKENIZER_FILE) != sha256_file(folder / TOKENIZER_FILE):
-        raise BadInput(f"{base} has another tokenizer than the corpus: midtrain goes on from models of this corpus only; "
+        raise BadInput(f"{base} has another tokenizer than the corpus: midtrain goes on from models of this corpus; "
                        "tune an imported model with finetune or rl")  # fmt: skip
     plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
     facts = _train(model, _mixed(config, folder, context), config.train, context,
