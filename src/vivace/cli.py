@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from vivace.commands import evaluate
+from vivace.commands import model as model_commands
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Build, measure and ship a flash coding model.")
-model_app = typer.Typer(no_args_is_help=True, help="Look at models.")
-app.add_typer(model_app, name="model")
+app.add_typer(model_commands.app, name="model")
 app.command()(serve)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
@@ -84,21 +84,6 @@ def agent(
     console.print(result.line(), markup=False, soft_wrap=True)
     if not result.applied:
         raise typer.Exit(1)
-
-
-@model_app.command("show")
-def model_show(
-    name: Annotated[str, typer.Argument(help="A preset, or a checkpoint folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
-    """Parameters, arithmetic and cache of a model."""
-    from vivace.model.show import describe, table
-
-    facts: dict[str, Any] = describe(name)
-    if as_json:
-        typer.echo(json.dumps(facts, indent=1))
-    else:
-        console.print(table(facts))
 
 
 @app.command()

@@ -71,6 +71,27 @@ def test_any_cut_gives_the_training_forward(kind: RunnerKind, changes: dict[str,
     assert gap < TOLERANCE  # a NaN fails too
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "qwen2", "mlp_layer_types": ["dense"] * 4},
+        {"model_type": "qwen3", "mlp_layer_types": ["dense"] * 4, "layer_types": ["full_attention"] * 4},
+        {"model_type": "qwen3_moe", "mlp_layer_types": ["sparse"] * 4},
+        {"num_shared_experts": 2},
+    ],
+)
+def test_imported_families_go_to_torch(changes: dict[str, Any]) -> None:
+    model = tiny(**changes)
+    assert "exaone_moe without shared experts" in (
+        cpu_runner.obstacle(model.config, SlotCache(model.config, 1, 16)) or "")
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("proj.bias"):
+                p.normal_(0.0, 0.5)
+    runner = new_runner(model, "torch", len(SEQUENCES) + 1, 130)
+    assert worst_gap(model, runner, SEQUENCES, random.Random(2)) < TOLERANCE
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_share_the_sequences(threads: int, model: Decoder) -> None:
     if isinstance(reason := cpu_runner.library(), str):

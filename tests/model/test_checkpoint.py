@@ -120,8 +120,8 @@ def test_weights_that_do_not_fit_the_config(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, "only 'exaone_moe' is supported"),
-        ({"num_shared_experts": 1}, "num_shared_experts=1"),
+        ({"model_type": "llama"}, "model_type='llama'; supported are"),
+        ({"num_shared_experts": 1}, "lacks 9 tensors, first model.layers.1.mlp.shared_experts"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type='yarn'"),
         ({"num_key_value_heads": 3}, "multiple of"),
     ],

@@ -73,6 +73,8 @@ def _processor() -> str:
 
 def obstacle(config: ModelConfig, cache: SlotCache) -> str | None:
     """Why this model cannot run here, if it cannot."""
+    if config.model_type != "exaone_moe" or config.num_shared_experts:
+        return f"it computes exaone_moe without shared experts only, and the model is {config.model_type}"
     store = cache.keys[0]
     if store.device.type != "cpu" or store.dtype != torch.float32:
         return f"it computes in float32 on the cpu, and the model is {store.dtype} on {store.device.type}"

@@ -25,6 +25,7 @@ from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket, Watcher
 from vivace.engine.speculation import Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 from vivace.model.decoder import Decoder
+from vivace.model.lora import merged
 
 
 def cores() -> int:
@@ -66,7 +67,7 @@ class Engine:
         weight = model.embed_tokens.weight
         cache = SlotCache(model.config, max_slots, self.max_len, dtype=weight.dtype, device=weight.device)
         self._scheduler = Scheduler(cache)
-        state = model.state_dict()
+        state = merged(model)
         self._shapes = {name: tensor.shape for name, tensor in state.items()}
         self._vocab = model.config.vocab_size
         self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores())
@@ -130,7 +131,7 @@ class Engine:
 
         Nothing cached survives. Sequences in flight keep what they sampled and compute their past again.
         """
-        state = new.state_dict() if isinstance(new, Decoder) else new
+        state = merged(new) if isinstance(new, Decoder) else new
         check_state(self._shapes, state)
 
         def swap() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple, Protocol
 
+import torch
 from torch import Size, Tensor
 
 from vivace.core.errors import BadInput
@@ -50,21 +51,24 @@ def wanted_rows(pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[
 
 
 class BlockWeights(NamedTuple):
-    """One block's tensors. `window` None: full attention, and no rotation."""
+    """One block's tensors. `window` None: full attention. What a family lacks is None."""
 
     window: int | None
     input_norm: Tensor
     q: Tensor
     k: Tensor
     v: Tensor
-    q_norm: Tensor
-    k_norm: Tensor
+    q_norm: Tensor | None
+    k_norm: Tensor | None
     out: Tensor
     post_norm: Tensor
     gate_up: Tensor  # (2F, D), or (E, 2F, D) in a sparse layer
     down: Tensor
     router: Tensor | None
     bias: Tensor | None
+    qkv_bias: Tensor | None
+    shared_gate_up: Tensor | None
+    shared_down: Tensor | None
 
 
 def block_weights(config: ModelConfig, state: Mapping[str, Tensor], index: int) -> BlockWeights:
@@ -72,12 +76,15 @@ def block_weights(config: ModelConfig, state: Mapping[str, Tensor], index: int) 
     prefix = f"layers.{index}."
     part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     q, k, v, out = (part[f"self_attn.{name}_proj.weight"] for name in "qkvo")
+    biases = [part[name] for letter in "qkv" if (name := f"self_attn.{letter}_proj.bias") in part]
     return BlockWeights(
         window=config.sliding_window if config.layer_types[index] == "sliding_attention" else None,
         input_norm=part["input_layernorm.weight"], q=q, k=k, v=v, out=out,
-        q_norm=part["self_attn.q_norm.weight"], k_norm=part["self_attn.k_norm.weight"],
+        q_norm=part.get("self_attn.q_norm.weight"), k_norm=part.get("self_attn.k_norm.weight"),
         post_norm=part["post_attention_layernorm.weight"], gate_up=part["mlp.gate_up"], down=part["mlp.down"],
         router=part.get("mlp.gate.weight"), bias=part.get("mlp.e_score_correction_bias"),
+        qkv_bias=torch.cat(biases) if biases else None, shared_gate_up=part.get("mlp.shared_experts.gate_up"),
+        shared_down=part.get("mlp.shared_experts.down"),
     )  # fmt: skip
 
 

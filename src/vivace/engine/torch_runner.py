@@ -27,15 +27,19 @@ class Layer(NamedTuple):
     """Weights of one block as the step wants them."""
 
     window: int | None
+    rotates: bool
     input_norm: Tensor
     qkv: Tensor  # ((H + 2K) * d, D)
-    qk_norm: Tensor  # (H + K, d)
+    qkv_bias: Tensor | None
+    qk_norm: Tensor | None  # (H + K, d)
     out: Tensor
     post_norm: Tensor
     gate_up: Tensor  # (2F, D), or (E, 2F, D) in a sparse layer
     down: Tensor
     router: Tensor | None
     bias: Tensor | None
+    shared_gate_up: Tensor | None
+    shared_down: Tensor | None
 
 
 class Span(NamedTuple):
@@ -72,17 +76,28 @@ class TorchRunner:
 
     def _layer(self, state: Mapping[str, Tensor], index: int) -> Layer:
         config, block = self.config, block_weights(self.config, state, index)
-        q, k, q_norm, k_norm = block.q, block.k, block.q_norm, block.k_norm
-        if block.window is not None:
-            q, k, q_norm, k_norm = (_pair_up(t, config.head_dim) for t in (q, k, q_norm, k_norm))
-        heads = [q_norm] * config.num_attention_heads + [k_norm] * config.num_key_value_heads
+        heads, kv_heads, d = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+        rotates = config.rotates(index)
+        qkv, bias, qk_norm = torch.cat([block.q, block.k, block.v]), block.qkv_bias, None
+        if block.q_norm is not None and block.k_norm is not None:
+            qk_norm = torch.stack([block.q_norm] * heads + [block.k_norm] * kv_heads)
+        if rotates:
+            turned = (heads + kv_heads) * d
+            qkv = torch.cat([_pair_up(qkv[:turned], d), qkv[turned:]])
+            bias = None if bias is None else torch.cat([_pair_up(bias[:turned], d), bias[turned:]])
+            qk_norm = None if qk_norm is None else _pair_up(qk_norm.flatten(), d).view(-1, d)
+        copy = self._copy_if
         return Layer(
-            window=block.window, input_norm=self._copy(block.input_norm), qkv=self._copy(torch.cat([q, k, block.v])),
-            qk_norm=self._copy(torch.stack(heads)), out=self._copy(block.out), post_norm=self._copy(block.post_norm),
-            gate_up=self._copy(block.gate_up), down=self._copy(block.down),
+            window=block.window, rotates=rotates, input_norm=self._copy(block.input_norm), qkv=self._copy(qkv),
+            qkv_bias=copy(bias), qk_norm=copy(qk_norm), out=self._copy(block.out),
+            post_norm=self._copy(block.post_norm), gate_up=self._copy(block.gate_up), down=self._copy(block.down),
             router=None if block.router is None else self._copy(block.router).float(),
             bias=None if block.bias is None else self._copy(block.bias).float(),
+            shared_gate_up=copy(block.shared_gate_up), shared_down=copy(block.shared_down),
         )  # fmt: skip
+
+    def _copy_if(self, tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else self._copy(tensor)
 
     def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
         ids_N = torch.tensor([i for piece in pieces for i in piece.ids], device=self.device)
@@ -118,9 +133,11 @@ class TorchRunner:
         turn_N1c: Tensor,
     ) -> Tensor:
         heads, kv_heads, d = self.config.num_attention_heads, self.config.num_key_value_heads, self.config.head_dim
-        qk, v = linear(x_ND, layer.qkv).split([(heads + kv_heads) * d, kv_heads * d], dim=-1)
-        qk_NJd = rms_norm(qk.unflatten(-1, (-1, d)), (d,), eps=self.config.rms_norm_eps) * layer.qk_norm
-        if layer.window is not None:
+        qk, v = linear(x_ND, layer.qkv, layer.qkv_bias).split([(heads + kv_heads) * d, kv_heads * d], dim=-1)
+        qk_NJd = qk.unflatten(-1, (-1, d))
+        if layer.qk_norm is not None:
+            qk_NJd = rms_norm(qk_NJd, (d,), eps=self.config.rms_norm_eps) * layer.qk_norm
+        if layer.rotates:
             pairs = torch.view_as_complex(qk_NJd.float().unflatten(-1, (-1, 2)))
             qk_NJd = torch.view_as_real(pairs * turn_N1c).flatten(-2).to(x_ND.dtype)
         q_NHd, k_NKd = qk_NJd.split([heads, kv_heads], dim=1)
@@ -143,10 +160,19 @@ class TorchRunner:
         return linear(torch.cat(outs), layer.out)
 
     def _feed_forward(self, layer: Layer, x_ND: Tensor) -> Tensor:
-        if layer.router is None or layer.bias is None:
+        if layer.router is None:
             return linear(_swiglu(linear(x_ND, layer.gate_up)), layer.down)
-        scores_NE = linear(x_ND.float(), layer.router).sigmoid()
-        chosen_Nk = (scores_NE + layer.bias).topk(self.config.num_experts_per_tok, dim=-1, sorted=False).indices
+        y_ND = self._experts(layer, layer.router, x_ND)
+        if layer.shared_gate_up is None or layer.shared_down is None:
+            return y_ND
+        return y_ND + linear(_swiglu(linear(x_ND, layer.shared_gate_up)), layer.shared_down)
+
+    def _experts(self, layer: Layer, router: Tensor, x_ND: Tensor) -> Tensor:
+        logits_NE = linear(x_ND.float(), router)
+        scores_NE = logits_NE.softmax(-1) if self.config.family.softmax_router else logits_NE.sigmoid()
+        chosen_Nk = (scores_NE if layer.bias is None else scores_NE + layer.bias).topk(
+            self.config.num_experts_per_tok, dim=-1, sorted=False
+        ).indices
         gates_Nk = scores_NE.gather(-1, chosen_Nk)
         if self.config.norm_topk_prob:
             gates_Nk = gates_Nk / (gates_Nk.sum(-1, keepdim=True) + 1e-20)

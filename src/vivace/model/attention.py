@@ -1,4 +1,4 @@
-"""Grouped-query attention with per-head QK-norm; sliding layers rotate, full layers carry no positions.
+"""Grouped-query attention; the family says whether heads are normed, projections biased, full layers rotated.
 
 Incremental decoding. `Attention` knows nothing of how keys and values are stored. When a cache is passed, it calls
 
@@ -28,7 +28,8 @@ from torch.nn.functional import linear, pad, scaled_dot_product_attention
 
 from vivace.model.block_attention import block_attention
 from vivace.model.config import ModelConfig
-from vivace.model.functional import rms_norm, rotate
+from vivace.model.functional import rotate
+from vivace.model.lora import adapted
 from vivace.model.norm import RMSNorm
 
 
@@ -44,25 +45,22 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.layer, self.head_dim, self.window = layer, config.head_dim, config.sliding_window
-        self.sliding = config.layer_types[layer] == "sliding_attention"
-        hidden, d = config.hidden_size, config.head_dim
-        self.q_proj = nn.Linear(hidden, config.num_attention_heads * d, bias=False)
-        self.k_proj = nn.Linear(hidden, config.num_key_value_heads * d, bias=False)
-        self.v_proj = nn.Linear(hidden, config.num_key_value_heads * d, bias=False)
+        self.sliding, self.rotates = config.layer_types[layer] == "sliding_attention", config.rotates(layer)
+        hidden, d, bias = config.hidden_size, config.head_dim, config.family.qkv_bias
+        self.q_proj = nn.Linear(hidden, config.num_attention_heads * d, bias=bias)
+        self.k_proj = nn.Linear(hidden, config.num_key_value_heads * d, bias=bias)
+        self.v_proj = nn.Linear(hidden, config.num_key_value_heads * d, bias=bias)
         self.o_proj = nn.Linear(config.num_attention_heads * d, hidden, bias=False)
-        self.q_norm = RMSNorm(d, config.rms_norm_eps)
-        self.k_norm = RMSNorm(d, config.rms_norm_eps)
+        self.q_norm = RMSNorm(d, config.rms_norm_eps) if config.family.qk_norm else None
+        self.k_norm = RMSNorm(d, config.rms_norm_eps) if config.family.qk_norm else None
+        self.adapters = nn.ModuleDict()  # low-rank updates by matrix: `vivace.model.lora`
 
     def forward(self, x_BTD: Tensor, rope: tuple[Tensor, Tensor], cache: KVCache | None) -> Tensor:
         batch, length, _ = x_BTD.shape
-        # One product instead of three narrow ones; copying the weights together costs next to nothing.
-        weight = torch.cat([self.q_proj.weight, self.k_proj.weight, self.v_proj.weight])
-        sizes = [self.q_proj.out_features, self.k_proj.out_features, self.v_proj.out_features]
-        q, k, v = linear(x_BTD, weight).split(sizes, dim=-1)
-        q_BTHd, k_BTKd, v_BTKd = (t.unflatten(-1, (-1, self.head_dim)) for t in (q, k, v))
-        q_BTHd = rms_norm(q_BTHd, self.q_norm.weight, self.q_norm.eps)
-        k_BTKd = rms_norm(k_BTKd, self.k_norm.weight, self.k_norm.eps)
-        if self.sliding:
+        q_BTHd, k_BTKd, v_BTKd = self._project(x_BTD)
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BTHd, k_BTKd = self.q_norm(q_BTHd), self.k_norm(k_BTKd)
+        if self.rotates:
             q_BTHd, k_BTKd = rotate(q_BTHd, *rope), rotate(k_BTKd, *rope)
         q_BHTd, k_BKTd, v_BKTd = (t.transpose(1, 2) for t in (q_BTHd, k_BTKd, v_BTKd))
         if cache is not None:
@@ -70,7 +68,20 @@ class Attention(nn.Module):
             out_BHTd = scaled_dot_product_attention(q_BHTd, k_BKSd, v_BKSd, attn_mask=mask, enable_gqa=True)
         else:
             out_BHTd = self.attend(q_BHTd, k_BKTd, v_BKTd)
-        return self.o_proj(out_BHTd.transpose(1, 2).reshape(batch, length, -1))
+        out_BTD = out_BHTd.transpose(1, 2).reshape(batch, length, -1)
+        return adapted(self.adapters, "o_proj", out_BTD, self.o_proj(out_BTD))
+
+    def _project(self, x_BTD: Tensor) -> list[Tensor]:
+        """Queries (B, T, H, d), keys and values (B, T, K, d).
+
+        One product instead of three narrow ones; copying the weights together costs next to nothing.
+        """
+        parts = (self.q_proj, self.k_proj, self.v_proj)
+        weights: list[Tensor] = [part.weight for part in parts]
+        biases: list[Tensor] = [part.bias for part in parts if part.bias is not None]
+        qkv = linear(x_BTD, torch.cat(weights), torch.cat(biases) if biases else None)
+        qkv = adapted(self.adapters, "qkv", x_BTD, qkv)
+        return [t.unflatten(-1, (-1, self.head_dim)) for t in qkv.split([part.out_features for part in parts], dim=-1)]
 
     def attend(self, q_BHTd: Tensor, k_BKTd: Tensor, v_BKTd: Tensor) -> Tensor:
         """Causal attention of a whole sequence, or of its last T queries over all its keys."""

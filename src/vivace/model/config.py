@@ -1,4 +1,4 @@
-"""What a decoder is made of, in the field names of `ExaoneMoeConfig` (transformers)."""
+"""What a decoder is made of, in the field names of transformers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from vivace.core.errors import BadInput
+from vivace.model.families import FAMILIES, PERIOD, Family, read_fields, write_fields
 
 AttentionKind = Literal["sliding_attention", "full_attention"]
 MlpKind = Literal["dense", "sparse"]
-PERIOD = 6  # five local layers to one global layer
+ModelType = Literal["exaone_moe", "qwen2", "qwen3", "qwen3_moe"]
 
 
 def interleaved_layer_types(num_layers: int, global_index: int = 3) -> list[AttentionKind]:
@@ -24,10 +25,11 @@ def alternating_mlp_types(num_layers: int) -> list[MlpKind]:
 
 
 class ModelConfig(BaseModel):
-    """Dimensions of one decoder. RoPE turns queries and keys of sliding layers only; full layers see no positions."""
+    """Dimensions of one decoder; `model_type` says which architecture (see `vivace.model.families`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    model_type: ModelType = "exaone_moe"
     vocab_size: int
     hidden_size: int
     num_hidden_layers: int
@@ -35,9 +37,10 @@ class ModelConfig(BaseModel):
     num_key_value_heads: int
     head_dim: int
     intermediate_size: int
-    moe_intermediate_size: int
-    num_experts: int
-    num_experts_per_tok: int
+    moe_intermediate_size: int = 0
+    num_experts: int = 0
+    num_experts_per_tok: int = 0
+    num_shared_experts: int = 0
     layer_types: list[AttentionKind]
     mlp_layer_types: list[MlpKind]
     sliding_window: int = 512
@@ -57,45 +60,31 @@ class ModelConfig(BaseModel):
             raise ValueError("num_attention_heads must be a multiple of num_key_value_heads")
         if "sparse" in self.mlp_layer_types and not 0 < self.num_experts_per_tok <= self.num_experts:
             raise ValueError("num_experts_per_tok must lie between 1 and num_experts")
+        if self.num_shared_experts and self.model_type != "exaone_moe":
+            raise ValueError(f"{self.model_type} has no shared experts")
         if self.head_dim % 2:
             raise ValueError("head_dim must be even")
         return self
 
+    @property
+    def family(self) -> Family:
+        """What sets this architecture apart from the others."""
+        return FAMILIES[self.model_type]
+
+    def rotates(self, layer: int) -> bool:
+        """Whether RoPE turns the queries and keys of this layer."""
+        return self.family.rope_everywhere or self.layer_types[layer] == "sliding_attention"
+
     def to_hf(self) -> dict[str, Any]:
         """The config.json that transformers, vLLM and SGLang read."""
-        own = self.model_dump(exclude={"rope_theta"})
-        return {
-            "architectures": ["ExaoneMoeForCausalLM"],
-            "model_type": "exaone_moe",
-            **own,
-            "hidden_act": "silu",
-            "sliding_window_pattern": PERIOD,
-            "sliding_windows": [self.sliding_window if t == "sliding_attention" else 0 for t in self.layer_types],
-            "first_k_dense_replace": 0,
-            "num_shared_experts": 0,
-            "n_group": 1,
-            "topk_group": 1,
-            "rope_parameters": {"rope_type": "default", "rope_theta": self.rope_theta},
-            "torch_dtype": "bfloat16",
-        }
+        return write_fields(self.model_dump())
 
     @classmethod
     def from_hf(cls, fields: dict[str, Any]) -> ModelConfig:
         """Read a config.json; refuses what this decoder does not compute."""
-        fixed = {
-            "model_type": "exaone_moe", "hidden_act": "silu", "n_group": 1, "topk_group": 1, "num_shared_experts": 0,
-        }
-        for key, expected in fixed.items():
-            if fields.get(key, expected) != expected:
-                raise BadInput(f"config.json has {key}={fields[key]!r}; only {expected!r} is supported")
-        rope = fields.get("rope_parameters") or {}
-        if rope.get("rope_type", "default") != "default":
-            raise BadInput(f"config.json has rope_type={rope['rope_type']!r}; only 'default' is supported")
-        known = {name: fields[name] for name in cls.model_fields if name in fields}
-        if "rope_theta" in rope:
-            known["rope_theta"] = rope["rope_theta"]
+        known = read_fields(fields)
         try:
-            return cls(**known)
+            return cls(**{name: known[name] for name in cls.model_fields if name in known})
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "fields"

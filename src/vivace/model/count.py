@@ -15,7 +15,7 @@ class Parameters(NamedTuple):
     dense: int
     experts: int
     router: int
-    norms: int
+    norms: int  # biases too
     active_experts: int
 
     @property
@@ -30,16 +30,18 @@ class Parameters(NamedTuple):
 
 def count_parameters(config: ModelConfig) -> Parameters:
     """All parameters of `Decoder(config)`; the router's selection bias is a buffer and not counted."""
-    hidden, d, layers = config.hidden_size, config.head_dim, config.num_hidden_layers
+    hidden, d, layers, family = config.hidden_size, config.head_dim, config.num_hidden_layers, config.family
     sparse = config.mlp_layer_types.count("sparse")
     expert = 3 * hidden * config.moe_intermediate_size
+    shared = expert * config.num_shared_experts  # every token takes it, like a dense layer
+    bias = layers * d * (config.num_attention_heads + 2 * config.num_key_value_heads) if family.qkv_bias else 0
     return Parameters(
         embedding=config.vocab_size * hidden * (1 if config.tie_word_embeddings else 2),
         attention=layers * 2 * hidden * d * (config.num_attention_heads + config.num_key_value_heads),
-        dense=(layers - sparse) * 3 * hidden * config.intermediate_size,
+        dense=(layers - sparse) * 3 * hidden * config.intermediate_size + sparse * shared,
         experts=sparse * config.num_experts * expert,
         router=sparse * config.num_experts * hidden,
-        norms=layers * 2 * (hidden + d) + hidden,
+        norms=layers * 2 * (hidden + (d if family.qk_norm else 0)) + hidden + bias,
         active_experts=sparse * config.num_experts_per_tok * expert,
     )
 

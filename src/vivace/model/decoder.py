@@ -1,4 +1,4 @@
-"""The decoder-only transformer: `ExaoneMoeForCausalLM` by configuration."""
+"""The decoder-only transformer: by configuration `ExaoneMoeForCausalLM`, or one of Qwen's (`vivace.model.families`)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Decoder(nn.Module):
         for name, p in self.named_parameters():
             if name.endswith("norm.weight"):
                 p.fill_(1.0)
-            elif name.endswith("o_proj.weight"):
+            elif name.endswith(("o_proj.weight", "bias")):
                 p.zero_()
             elif name.startswith(("embed_tokens", "lm_head")):
                 p.normal_(0.0, 0.5 * p.shape[-1] ** -0.5, generator=generator)

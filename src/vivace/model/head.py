@@ -38,23 +38,25 @@ class _WeightedCrossEntropy(Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=x_ND.device)
-        needs_grad = any(ctx.needs_input_grad[:2])
-        grad_x, grad_w = (torch.empty_like(x_ND), torch.zeros_like(weight_VD)) if needs_grad else (None, None)
+        grad_x = torch.empty_like(x_ND) if any(ctx.needs_input_grad[:2]) else None
+        grad_w = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         for part in _chunks(len(x_ND), len(weight_VD)):
             x, targets, scale = x_ND[part], targets_N[part], weights_N[part]
             logits, lse, logprob = _logprob(x, weight_VD, targets)
             total -= (logprob * scale).sum()
-            if grad_x is not None and grad_w is not None:
+            if grad_x is not None:
                 grad = _logit_grad(logits, lse, targets, scale).to(x.dtype)
                 torch.mm(grad, weight_VD, out=grad_x[part])
-                grad_w.addmm_(grad.T, x)
+                if grad_w is not None:
+                    grad_w.addmm_(grad.T, x)
         ctx.save_for_backward(grad_x, grad_w)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         grad_x, grad_w = ctx.saved_tensors
-        return grad_x * grads[0].to(grad_x.dtype), grad_w * grads[0].to(grad_w.dtype), None, None
+        scale = grads[0].to(grad_x.dtype)
+        return grad_x * scale, None if grad_w is None else grad_w * scale, None, None
 
 
 def weighted_cross_entropy(x_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, weights_N: Tensor) -> Tensor:
@@ -75,15 +77,17 @@ class _Logprobs(Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor | None, None]:
         x_ND, weight_VD, targets_N, lse_N = ctx.saved_tensors
-        grad_x, grad_w = torch.empty_like(x_ND), torch.zeros_like(weight_VD)
+        grad_x = torch.empty_like(x_ND)
+        grad_w = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None  # a frozen head needs none
         for part in _chunks(len(x_ND), len(weight_VD)):
             x = x_ND[part]
             logits = (x @ weight_VD.T).float()
             grad = _logit_grad(logits, lse_N[part], targets_N[part], -grads[0][part].float()).to(x.dtype)
             torch.mm(grad, weight_VD, out=grad_x[part])
-            grad_w.addmm_(grad.T, x)
+            if grad_w is not None:
+                grad_w.addmm_(grad.T, x)
         return grad_x, grad_w, None
 
 

@@ -9,23 +9,28 @@ from rich.table import Table
 
 from vivace.model.checkpoint import read_config
 from vivace.model.count import count_parameters, flops_per_token, kv_bytes
+from vivace.model.memory import parse_mesh, training_memory
 from vivace.model.presets import preset
 
 
-def describe(name: str) -> dict[str, Any]:
-    """Facts about a preset, or about a checkpoint folder."""
+def describe(name: str, length: int | None = None, mesh: str = "dp=1") -> dict[str, Any]:
+    """Facts about a preset, or about a checkpoint folder; `length` tokens a sequence, trained on `mesh`."""
     file = Path(name) / "config.json"
     config = read_config(file) if file.exists() else preset(name)
     counted = count_parameters(config)
     context = config.max_position_embeddings
+    length = min(length or context, context)
+    growing = kv_bytes(config, 2 * context) - kv_bytes(config, 2 * context - 1)
     return {
         "name": name, "layers": config.num_hidden_layers, "hidden": config.hidden_size, "context": context,
         "experts": config.num_experts, "top_k": config.num_experts_per_tok, "vocab": config.vocab_size,
         "parameters": {**counted._asdict(), "total": counted.total, "active": counted.active},
-        "flops_per_token": {"training": flops_per_token(config, context),
-                            "inference": flops_per_token(config, context, training=False)},
-        "kv_bytes": {"at_4096": kv_bytes(config, min(4096, context)), "at_full_context": kv_bytes(config, context)},
+        "flops_per_token": {"at_length": length, "training": flops_per_token(config, length),
+                            "inference": flops_per_token(config, length, training=False)},
+        "kv_bytes": {"per_further_token": growing, "at_4096": kv_bytes(config, 4096),
+                     "at_262144": kv_bytes(config, 262_144), "at_full_context": kv_bytes(config, context)},
         "weights_bytes": {"fp32": 4 * counted.total, "bf16": 2 * counted.total, "int8": counted.total},
+        "training_bytes_per_rank": training_memory(config, parse_mesh(mesh), length),
     }
 
 

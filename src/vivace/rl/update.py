@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vivace.core.errors import InfraError
 from vivace.model.decoder import Decoder
+from vivace.model.lora import trainable
 from vivace.rl.batch import MicroBatch, group_rows, micro_batches
 from vivace.rl.config import RLConfig
 from vivace.rl.loss import policy_loss
@@ -35,7 +36,7 @@ class AdamW:
     """torch's AdamW over all parameters, driven by explicit gradients."""
 
     def __init__(self, model: Decoder, config: RLConfig) -> None:
-        self.parameters = dict(model.named_parameters())
+        self.parameters = trainable(model)
         self.lr = config.lr
         self.inner = torch.optim.AdamW(
             self.parameters.values(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
@@ -89,7 +90,7 @@ def update(
         raise InfraError(f"loss {loss} or gradient norm {norm} is not finite; lower rl.lr and resume")
     if norm > config.grad_clip:
         torch._foreach_mul_(grads, config.grad_clip / norm)
-    names = [name for name, _ in model.named_parameters()]
+    names = list(trainable(model))
     optimizer.step(dict(zip(names, grads, strict=True)), factor)
     tokens = max(sums["tokens"], 1.0)
     return {
@@ -105,7 +106,7 @@ def gradients(
     model: Decoder, batches: Sequence[MicroBatch], config: RLConfig, workers: Workers
 ) -> tuple[float, list[Tensor], Counter[str]]:
     """Loss, gradients by parameter order, and the loss's token sums, over all micro-batches."""
-    parameters = list(model.parameters())
+    parameters = list(trainable(model).values())
     device = model.head_weight.device
 
     def work(batch: MicroBatch) -> tuple[float, tuple[Tensor, ...], dict[str, float]]:

@@ -18,8 +18,9 @@ def update_router_bias(model: Decoder, counts_LE: Tensor, rate: float) -> None:
     """Move every sparse layer's bias by `rate` towards even load; the mean of the moves is removed."""
     routers = [block.mlp for block in model.layers if isinstance(block.mlp, SparseMLP)]
     for mlp, counts_E in zip(routers, counts_LE.float(), strict=True):
-        move = torch.sign(counts_E.mean() - counts_E)
-        mlp.e_score_correction_bias.add_(move - move.mean(), alpha=rate)
+        if mlp.e_score_correction_bias is not None:  # a softmax router has none
+            move = torch.sign(counts_E.mean() - counts_E)
+            mlp.e_score_correction_bias.add_(move - move.mean(), alpha=rate)
 
 
 def load_metrics(counts_LE: Tensor) -> dict[str, float]:

@@ -20,6 +20,7 @@ class TrainConfig(BaseModel):
     embedding_lr: float = 4e-3
     router_lr: float = 4e-3
     norm_lr: float = 4e-3
+    adapter_lr: float = 2e-4  # of low-rank adapters, which are all that moves when there are any
     weight_decay: float = 0.05  # of Muon's matrices, times the learning rate
     momentum: float = 0.95
     beta1: float = 0.9

@@ -81,7 +81,7 @@ class _Trainer:
         self.optimizer = self.team.optimizer(
             model, muon_lr=config.muon_lr, embedding_lr=config.embedding_lr, router_lr=config.router_lr,
             norm_lr=config.norm_lr, weight_decay=config.weight_decay, momentum=config.momentum,
-            betas=(config.beta1, config.beta2),
+            betas=(config.beta1, config.beta2), adapter_lr=config.adapter_lr,
         )
         self.cursor = _Cursor()
 

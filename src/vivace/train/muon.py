@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from vivace.model.lora import INFIX, trainable
+
 # Odd quintic a x + b x^3 + c x^5 per iteration, for singular values in [1e-3, 1] after division by 1.02 * norm.
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
@@ -54,8 +56,8 @@ def as_matrices(name: str, p: Tensor) -> Tensor:
 
 
 def uses_muon(name: str, p: Tensor) -> bool:
-    """Matrices inside layers, except the router."""
-    return p.dim() >= 2 and name.startswith("layers.") and not name.endswith("mlp.gate.weight")
+    """Matrices inside layers, except the router and low-rank adapters."""
+    return p.dim() >= 2 and name.startswith("layers.") and not name.endswith("mlp.gate.weight") and INFIX not in name
 
 
 class MuonAdamW:
@@ -64,6 +66,7 @@ class MuonAdamW:
     def __init__(
         self, model: nn.Module, *, muon_lr: float, embedding_lr: float, router_lr: float, norm_lr: float,
         weight_decay: float, momentum: float, betas: tuple[float, float], eps: float = 1e-10,
+        adapter_lr: float = 2e-4,
     ) -> None:
         self.model = model
         self.parameters = self.held()
@@ -72,9 +75,12 @@ class MuonAdamW:
         self.muon = [name for name, p in self.parameters.items() if uses_muon(name, p)]
         chosen = set(self.muon)
         self.adam_lr = {
-            name: norm_lr if p.dim() < 2 else embedding_lr if not name.startswith("layers.") else router_lr
+            name: adapter_lr if INFIX in name
+            else norm_lr if p.dim() < 2
+            else embedding_lr if not name.startswith("layers.")
+            else router_lr
             for name, p in self.parameters.items() if name not in chosen
-        }
+        }  # fmt: skip
         self.state = {f"{name}.momentum": torch.zeros_like(self.parameters[name]) for name in self.muon}
         for name in self.adam_lr:
             for kind in ("mean", "square"):
@@ -83,7 +89,7 @@ class MuonAdamW:
 
     def held(self) -> dict[str, Tensor]:
         """The tensors that are updated, by name."""
-        return dict(self.model.named_parameters())
+        return dict(trainable(self.model))
 
     @torch.no_grad()
     def step(self, grads: dict[str, Tensor], factor: float, run: Run = map) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from vivace.core.files import atomic_write_bytes, read_jsonl
+from vivace.core.errors import BadInput
+from vivace.core.files import atomic_write_bytes, read_jsonl, sha256_file
 from vivace.core.progress import Progress, progress
 from vivace.data.config import CorpusConfig
 from vivace.data.copying import copy_documents
@@ -124,7 +125,11 @@ def pretrain(config: PretrainStage, context: Context) -> Facts:
 
 def midtrain(config: MidtrainStage, context: Context) -> Facts:
     folder = context.of_stage("corpus")
-    model, _ = load_checkpoint(context.model(config.init))
+    base = context.model(config.init)
+    model, _ = load_checkpoint(base)
+    if sha256_file(base / TOKENIZER_FILE) != sha256_file(folder / TOKENIZER_FILE):
+        raise BadInput(f"{base} has another tokenizer than the corpus: midtrain goes on from models of this corpus; "
+                       "tune an imported model with finetune or rl")  # fmt: skip
     lengthen(model, max((step.seq_len for step in config.extend), default=config.seq_len))
     plain, repairs = held_out_loss(folder), held_back_repairs(config, folder)
     with open_mesh(config.mesh) as mesh:

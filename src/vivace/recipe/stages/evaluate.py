@@ -14,7 +14,7 @@ from vivace.evals.table import terminal
 from vivace.harness.loop import Limits
 from vivace.harness.prompts import prompt_hash
 from vivace.harness.tools.registry import get_profile
-from vivace.model.checkpoint import verify_checkpoint
+from vivace.model.checkpoint import weights_digest
 from vivace.recipe.config import StageConfig
 from vivace.recipe.runner import Context, Facts
 from vivace.recipe.world import World, open_world
@@ -50,7 +50,7 @@ def _model(name: str, config: EvalStage, context: Context, world: World) -> list
     client = load_client(folder, name=name, max_slots=config.slots)
     window = client.engine.max_len
     limits = config.limits.model_copy(update={"max_context": min(config.limits.max_context, window)})
-    identity = {"model": verify_checkpoint(folder)["model.safetensors"], "limits": limits.model_dump(),
+    identity = {"model": weights_digest(folder), "limits": limits.model_dump(),
                 "temperature": config.temperature, "tools": PROFILE.hash(), "prompt": prompt_hash(PROFILE)}
     try:
         with world.player(limits, config.temperature) as player:

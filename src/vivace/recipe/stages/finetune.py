@@ -15,6 +15,7 @@ from vivace.evals.suite import read_attempts, run_suite
 from vivace.harness.loop import Limits
 from vivace.harness.steps import label_steps, train_mask
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint
+from vivace.model.lora import LoraConfig, add_adapters
 from vivace.recipe.config import StageConfig
 from vivace.recipe.runner import Context, Facts
 from vivace.recipe.world import open_world
@@ -47,11 +48,14 @@ class FinetuneStage(StageConfig):
     context_weight: float = Field(0.0, ge=0, le=1)
     batch_tokens: int = 8192
     train: TrainConfig
+    lora: LoraConfig | None = None  # train low-rank adapters only; the saved model has them merged
 
 
 def finetune(config: FinetuneStage, context: Context) -> Facts:
     folder = context.model(config.init)
     model, shape = load_checkpoint(folder)
+    if config.lora is not None:
+        add_adapters(model, config.lora, context.seed)
     renderer = Renderer(Tokenizer.load(folder))
     attempts = demonstrate(config.mix, context, renderer)
     for earlier in config.replay:

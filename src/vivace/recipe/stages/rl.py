@@ -14,6 +14,7 @@ from vivace.engine.engine import Engine
 from vivace.evals.suite import read_attempts
 from vivace.harness.loop import Limits
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint
+from vivace.model.lora import LoraConfig, add_adapters
 from vivace.recipe.config import StageConfig
 from vivace.recipe.runner import Context, Facts
 from vivace.recipe.world import open_world
@@ -35,11 +36,14 @@ class RLStage(StageConfig):
     limits: Limits = Limits()
     slots: int = Field(48, ge=1)
     rl: RLConfig = RLConfig()
+    lora: LoraConfig | None = None  # train low-rank adapters only; the saved model has them merged
 
 
 def rl(config: RLStage, context: Context) -> Facts:
     folder = context.model(config.init)
     model, shape = load_checkpoint(folder)
+    if config.lora is not None:
+        add_adapters(model, config.lora, context.seed)
     tokenizer = Tokenizer.load(folder)
     world = open_world(context)
     shown = set() if config.seen else demonstrated(context)
@@ -48,7 +52,7 @@ def rl(config: RLStage, context: Context) -> Facts:
         raise BadInput("every training task was demonstrated; make more tasks, or set seen = true")
     limits = config.limits.model_copy(update={"max_context": min(config.limits.max_context,
                                                                  shape.max_position_embeddings)})
-    engine = Engine(model, max_slots=config.slots, max_len=shape.max_position_embeddings)
+    engine = Engine(model, max_slots=config.slots, max_len=limits.max_context)
 
     def clients(effort: Effort | None) -> Client:
         return NativeClient(engine, Renderer(tokenizer, effort), context.stage.name)

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from vivace.core.files import require_space
-from vivace.model.checkpoint import WEIGHTS, save_checkpoint, stored_dtype, to_hf, whole_folder
+from vivace.model.checkpoint import save_checkpoint, stored_dtype, to_hf, whole_folder
 from vivace.model.decoder import Decoder
+from vivace.model.weights import WEIGHTS
 from vivace.train.parallel.data import is_expert
 from vivace.train.parallel.mesh import Mesh
 from vivace.train.parallel.spans import span_of
@@ -35,7 +36,8 @@ def save_model(
             pass
         dist.barrier()
         return
-    with whole_folder(directory, model.config, extra_files, dtype) as folder, (folder / WEIGHTS).open("wb") as file:
+    fields = model.config.to_hf()
+    with whole_folder(directory, fields, extra_files, dtype) as folder, (folder / WEIGHTS).open("wb") as file:
         write_header(file, whole_shapes(model, mesh), dtype, directory)
         for name, tensor in gathered(model, mesh):
             for hf_name, part in to_hf({name: tensor}):

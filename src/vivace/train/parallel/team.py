@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vivace.model.decoder import Decoder
+from vivace.model.lora import trainable
 from vivace.train.batches import MicroBatch
 from vivace.train.muon import MuonAdamW
 from vivace.train.parallel.context import cutting, piece, split_context
@@ -60,7 +61,7 @@ class Alone:
 
     def gradients(self, model: Decoder, batches: list[MicroBatch], weight: float, workers: Workers) -> Gradients:
         """Summed in the order of the micro-batches, whichever thread is done first."""
-        names, parameters = zip(*model.named_parameters(), strict=True)
+        names, parameters = zip(*trainable(model).items(), strict=True)
         device = parameters[0].device
 
         def work(batch: MicroBatch) -> tuple[float, tuple[Tensor, ...], Tensor]:
