@@ -112,8 +112,10 @@ def test_answers_are_found_as_written() -> None:
     assert not refuses("I cannot see why the sum is not 4.")
 
 
-@pytest.mark.parametrize("text", ["__import__('os')", "Integer.mro()", "[x for x in Y]", "lambda: 1", "system('x')",
-                                  "S('print(1)')", "Tuple('print(1)')"])
+@pytest.mark.parametrize("text", [
+    "__import__('os')", "Integer.mro()", "[x for x in Y]", "lambda: 1", "system('x')", "S('print(1)')",
+    "Tuple('print(1)')",
+])  # fmt: skip
 def test_only_plain_values_leave_the_sandbox(text: str) -> None:
     assert not plain(text)
     assert plain("Mul(Rational(1, 6), Pow(pi, Integer(2)))")
