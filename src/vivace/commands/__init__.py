@@ -1,0 +1,1 @@
+"""The commands of `vivace`, by topic: parse, call, print."""
