@@ -50,7 +50,8 @@ def run_agent(
     """Have `client` do what `prompt` asks in the checkout `repo`.
 
     The work happens on a private copy in the sandbox. `approve` is then shown the patch, if there is one; only when it
-    returns True are the real files written. Profiles that only look need no tests and change nothing. Tokens spent are in `Trajectory.usage`.
+    returns True are the real files written. Profiles that only look need no tests and change nothing. Tokens spent are
+    in `Trajectory.usage`.
 
     Raises:
         BadInput: no such folder, unreadable, the prompt needs tests and there are none, or a file changed meanwhile.

@@ -52,8 +52,8 @@ def work(
     """Run the agent once.
 
     `model` is a checkpoint folder (default: the newest one at hand), or with `base_url` the endpoint's name for it;
-    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. In the modes "ask" and "plan" the model can only
-    look; `hooks` is told what happens.
+    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. In the modes "ask" and "plan" the model can
+    only look; `hooks` is told what happens.
     """
     asked = False
     agreed = False
