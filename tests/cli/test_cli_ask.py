@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,19 @@ def test_calls_fit_a_line_of_a_narrow_terminal(capsys: pytest.CaptureFixture[str
     assert len(line) <= 40
     read = ToolCall(name="read_file", arguments={"filePath": "/workspace/a.py", "startLine": 3, "endLine": 9})
     assert describe(read) == "read_file /workspace/a.py:3-9"
+
+
+def test_what_was_said_is_shown_once_when_calls_run_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[str] = []
+    shown = Live(Console(force_terminal=True, width=40))
+
+    def slow(*said: object, **style: object) -> None:
+        time.sleep(0.05)
+        printed.append(str(said[0]))
+
+    monkeypatch.setattr(shown.console, "print", slow)
+    shown.event(Event(type="message", text="I look."))
+    started = Event(type="tool_call", call=ToolCall(name="list_dir"))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(shown.event, [started] * 4))
+    assert printed == ["I look."]

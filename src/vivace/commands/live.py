@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 from rich.console import Console
 from rich.text import Text
@@ -22,13 +23,15 @@ class Live(Hooks):
     def __init__(self, console: Console, as_json: bool = False) -> None:
         self.console, self.as_json = console, as_json
         self._said = ""
+        self._lock = threading.Lock()  # calls that run in parallel report from threads of their own
 
     def event(self, event: Event) -> None:
         """See `Hooks.event`."""
-        if self.as_json:
-            print(event.line(), flush=True)
-        elif self.console.is_terminal:
-            self._show(event)
+        with self._lock:
+            if self.as_json:
+                print(event.line(), flush=True)
+            elif self.console.is_terminal:
+                self._show(event)
 
     def done(self, outcome: Outcome) -> None:
         """The last line of JSON: why it ended, the answer, the patch, and whether the files have it."""
