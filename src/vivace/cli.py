@@ -12,6 +12,7 @@ from rich.console import Console
 
 from vivace.commands import evaluate
 from vivace.commands import model as model_commands
+from vivace.commands.ask import ask
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
 
@@ -60,12 +61,19 @@ def agent(
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as "
                                                  "http://localhost:8000/v1.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the changes without asking.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON; applies only with "
+                                          "--yes.")] = False,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
 ) -> None:
     """Let a model work in a copy of a checkout; shows the diff and applies it when you agree."""
+    from vivace.commands.live import live
     from vivace.recipe.agent import work
 
+    hooks = live(as_json)
+
     def approve(diff: str) -> bool:
+        if as_json:
+            return yes
         from rich.syntax import Syntax
 
         if console.is_terminal:
@@ -78,7 +86,11 @@ def agent(
             typer.echo(err=True)
             return False
 
-    result = work(prompt, repo, model=model, base_url=base_url, temperature=temperature, approve=approve)
+    result = work(prompt, repo, model=model, base_url=base_url, temperature=temperature, approve=approve,
+                  hooks=hooks)
+    if as_json:
+        hooks.done(result)
+        raise typer.Exit(0 if result.applied else 1)
     if result.answer:
         console.print(result.answer, markup=False, highlight=False, soft_wrap=True)
     console.print(result.line(), markup=False, soft_wrap=True)
@@ -97,6 +109,9 @@ def doctor() -> None:
     for sign, what in [("[green]held[/]", found.held), ("[yellow]not held[/]", found.missing)]:
         for line in what:
             console.print(f"  {sign}: {line}")
+
+
+app.command()(ask)
 
 
 def main() -> None:

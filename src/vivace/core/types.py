@@ -169,8 +169,8 @@ class Trajectory(Record):
     segments: list[Segment] = Field(default_factory=list)
     outcomes: list[ToolOutcome] = Field(default_factory=list)
     patch: str = ""
-    stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "infra"] = (
-        "complete")
+    stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "infra",
+                         "cancelled"] = "complete"
     usage: Usage = Field(default_factory=Usage)
     turns: int = 0
     taken_back: int = 0
@@ -184,6 +184,12 @@ class Trajectory(Record):
     seconds: float = 0.0
     error: str = ""
     hashes: dict[str, str] = Field(default_factory=dict)
+
+    def answer(self) -> str:
+        """The model's last words: what it said at the end, or the summary it closed with."""
+        last = next((m for m in reversed(self.messages) if m.role == "assistant"), Message(role="assistant"))
+        summary = "".join(str(call.arguments.get("summary", "")) for call in last.tool_calls)
+        return last.content.strip() or summary.strip()
 
 
 class Grade(Record):

@@ -15,8 +15,10 @@ from vivace.core.protocols import Client
 from vivace.core.types import Sampling, Task, Trajectory
 from vivace.harness.apply import Checkout
 from vivace.harness.environment import Environment
+from vivace.harness.hooks import Hooks
 from vivace.harness.loop import Limits, run
 from vivace.harness.tools.base import ROOT
+from vivace.harness.tools.registry import get_profile
 from vivace.harness.tools.run_tests import is_test_file
 from vivace.sandbox import ExecLimits, Workspace, open_sandbox
 from vivace.sandbox.testrun import TestReport, run_pytest
@@ -43,11 +45,13 @@ def run_agent(
     profile: str = "copilot",
     sampling: Sampling | None = None,
     seed: int = 0,
+    hooks: Hooks | None = None,
 ) -> Trajectory:
     """Have `client` do what `prompt` asks in the checkout `repo`.
 
     The work happens on a private copy in the sandbox. `approve` is then shown the patch, if there is one; only when it
-    returns True are the real files written. Tokens spent are in `Trajectory.usage`.
+    returns True are the real files written. Profiles that only look need no tests and change nothing. Tokens spent are
+    in `Trajectory.usage`.
 
     Raises:
         BadInput: no such folder, unreadable, the prompt needs tests and there are none, or a file changed meanwhile.
@@ -56,15 +60,16 @@ def run_agent(
     repo = _readable(repo)
     with Workspace(repo, open_sandbox(), env=_import_path(repo)) as workspace:
         checkout = Checkout(workspace)
-        tests = _tests_in(prompt, repo, workspace.files())
-        python = find_python(repo, workspace, needed=tests.needed)
+        works = get_profile(profile).purpose == "work"
+        tests = _tests_in(prompt, repo, workspace.files()) if works else _Tests([], False)
+        python = find_python(repo, workspace, needed=tests.needed) if works else Path(sys.executable)
         task = Task(
             id=f"agent-{digest([prompt, repo.name])}", family="agent", stage="user", env="checkout", repo=repo.name,
             split="eval", licence="", problem_statement=prompt, bug_patch="", gold_patch="",
             FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
         )  # fmt: skip
         env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
-        trajectory = run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed)
+        trajectory = run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
         if trajectory.stop_reason == "infra" and not trajectory.patch:
             raise InfraError(trajectory.error)
         if workspace.changed_files():

@@ -22,7 +22,9 @@ from vivace.core.types import (
     Usage,
 )
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
+from vivace.harness.calls import run_calls
 from vivace.harness.environment import Environment
+from vivace.harness.hooks import Event, Hooks
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
 from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
@@ -31,7 +33,7 @@ from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
 
-StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck"]
+StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "cancelled"]
 
 INVALID_TURNS = 3
 """Turns in a row that may be unusable (no such tool, bad arguments, cut short) before the attempt ends."""
@@ -67,6 +69,7 @@ def run(
     profile: str = "copilot",
     sampling: Sampling | None = None,
     seed: int = 0,
+    hooks: Hooks | None = None,
 ) -> Trajectory:
     """Let `client` work on `task` in `env` until it says it is done or a budget ends the attempt.
 
@@ -75,13 +78,15 @@ def run(
     exception, so that a batch of attempts survives it.
 
     Args:
-        profile: tools and form of results, "copilot" or "nano".
+        profile: tools and form of results: a name in `tools.profiles`.
         sampling: how to draw; `max_tokens` and `seed` are set per turn from the limits and `seed`.
         seed: attempts at one task with different seeds are different draws.
+        hooks: a front end that takes part.
     Raises:
         BadInput: unknown profile.
     """
-    return _Attempt(task, env, client, limits or Limits(), get_profile(profile), sampling or Sampling(), seed).run()
+    chosen, drawn = get_profile(profile), sampling or Sampling()
+    return _Attempt(task, env, client, limits or Limits(), chosen, drawn, seed, hooks or Hooks()).run()
 
 
 class _Attempt:
@@ -94,10 +99,11 @@ class _Attempt:
         profile: Profile,
         sampling: Sampling,
         seed: int,
+        hooks: Hooks,
     ) -> None:
-        self.task, self.client, self.limits, self.profile = task, client, limits, profile
+        self.task, self.client, self.limits, self.profile, self.hooks = task, client, limits, profile, hooks
         self.sampling, self.seed = sampling, seed
-        self.context = Context(env, profile.terse, limits.max_test_runs)
+        self.context = Context(env, profile.terse, limits.max_test_runs, explore=self._explore)
         self.record = Transcript(client.codec)
         self.schemas = profile.schemas()
         self.usage = Usage()
@@ -111,11 +117,14 @@ class _Attempt:
         self.start = time.monotonic()
 
     def run(self) -> Trajectory:
+        env = self.context.env
         reason, error, patch, tests = "infra", "", "", ""
         try:
-            attached = self._attached()
-            for message in opening(self.task, self.profile, self.client.codec is not None, attached):
+            history, attached = self.hooks.history(), self._attached()
+            for message in history or opening(self.task, self.profile, self.client.codec is not None, attached):
                 self.record.add(message)
+                if history is None:
+                    self.hooks.recorded(message, env.workspace)
             self.several = len(attached) > 1
             for one in attached:
                 self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
@@ -125,7 +134,7 @@ class _Attempt:
         except InfraError as failure:
             error = str(failure)
         try:
-            patch, tests = self.context.env.workspace.diff(), self._tests_at_end()
+            patch, tests = env.workspace.diff(), self._tests_at_end()
         except InfraError as failure:
             reason, error = "infra", error or str(failure)
         return Trajectory.model_validate({
@@ -178,6 +187,8 @@ class _Attempt:
             message = self.record.answer(completion, self.turn)
             self.asked += 1
             self._count(completion)
+            self.hooks.recorded(message, self.context.env.workspace)
+            self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
             try:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
             except TakeBack as wanted:
@@ -209,6 +220,8 @@ class _Attempt:
     def _room(self) -> int | StopReason:
         """Tokens the next answer may have, or the budget that is used up."""
         limits, used = self.limits, self.usage.output_tokens
+        if self.hooks.stopped():
+            return "cancelled"
         if self.asked >= limits.max_turns:
             return "turns"
         if time.monotonic() - self.start >= limits.max_seconds:
@@ -236,11 +249,8 @@ class _Attempt:
         usage, ids = completion.usage, completion.ids
         if ids is not None:  # the record is exact; a client's own count may include what it re-sampled
             usage = usage.model_copy(update={"output_tokens": len(ids)})
-        self.usage = Usage(
-            input_tokens=self.usage.input_tokens + usage.input_tokens,
-            cached_tokens=self.usage.cached_tokens + usage.cached_tokens,
-            output_tokens=self.usage.output_tokens + usage.output_tokens,
-        )
+        self.usage = add_usage(self.usage, usage)
+        self.hooks.event(Event(type="usage", turn=self.turn, usage=self.usage))
 
     def _cut(self, message: Message, room: int) -> StopReason | None:
         """An answer that ran into its limit: none of its calls is run, because the last one is half a call."""
@@ -251,9 +261,9 @@ class _Attempt:
         self._forget_if_allowed("cut")
         text = f"ERROR: the answer was cut after {room} tokens and nothing of it was run; be shorter"
         for call in message.tool_calls:
-            self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
+            self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
         if not message.tool_calls:
-            self.record.add(Message(role="user", content=text))
+            self._add(Message(role="user", content=text))
         self.outcomes.append(ToolOutcome(tool="", kind="cut", turn=self.turn))
         return self._judge(usable=False)
 
@@ -262,28 +272,55 @@ class _Attempt:
         if not message.tool_calls:
             if self.task.FAIL_TO_PASS and not self.context.env.workspace.changed_files():
                 self._forget_if_allowed("text")  # a thought without an act
-            return "complete"
+            return None if self._steered() else "complete"
         usable = done = acted = False
         results: list[Result] = []
         most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
-        for call in message.tool_calls:
-            result, outcome = self.profile.call(call, self.context, self.turn)
+        for call, result, outcome in run_calls(message.tool_calls, self.profile, self.context, self.turn, self.hooks):
             results.append(result)
             if outcome.kind in WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed(outcome.kind)
             acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
             text = clip(result.text, most)
-            self.record.add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
+            self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)
             usable |= outcome.kind not in _INVALID
             done |= result.done
+        if self._steered():
+            return None
         if done:
             return "complete"
         if self.limits.take_backs and any(result.kind == "budget" for result in results):
             return "tests"
         self._forget_in_vain(default_test_run(message.tool_calls, results))
         return self._judge(usable)
+
+    def _add(self, message: Message) -> None:
+        self.record.add(message)
+        self.hooks.recorded(message, self.context.env.workspace)
+
+    def _steered(self) -> bool:
+        """Whether the user has said something meanwhile, which the model reads next."""
+        lines = self.hooks.steering()
+        for line in lines:
+            self._add(Message(role="user", content=line))
+            self.hooks.event(Event(type="steering", turn=self.turn, text=line))
+        return bool(lines)
+
+    def _explore(self, question: str) -> str:
+        """A question about the files, answered by an attempt of its own that can only look; its tokens count here."""
+        left = max(1, self.limits.max_output_tokens - self.usage.output_tokens)
+        limits = self.limits.model_copy(update={"max_output_tokens": left, "take_backs": 0})
+        task = self.task.model_copy(update={"problem_statement": question, "FAIL_TO_PASS": [], "PASS_TO_PASS": []})
+        profile = get_profile("explore")
+        nested = _Attempt(task, self.context.env, self.client, limits, profile, self.sampling, self.seed, Hooks())
+        nested.context.explore = None  # one level
+        found = nested.run()
+        self.usage = add_usage(self.usage, found.usage)
+        if found.error:
+            raise InfraError(found.error)
+        return found.answer()
 
     def _forget_in_vain(self, tested: Result | None) -> None:
         """Whether the tests show that what was done since the safe point helped; if not, it goes."""
@@ -303,3 +340,12 @@ class _Attempt:
         if self.invalid >= INVALID_TURNS:
             return "format"
         return "stuck" if self.stuck.stuck else None
+
+
+def add_usage(one: Usage, other: Usage) -> Usage:
+    """The sum of both."""
+    return Usage(
+        input_tokens=one.input_tokens + other.input_tokens,
+        cached_tokens=one.cached_tokens + other.cached_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+    )

@@ -13,16 +13,32 @@ from vivace.harness.tools.base import ROOT
 from vivace.harness.tools.registry import Profile
 
 _TERSE = "Fix the code with these tools, then call task_complete."
+_TERSE_ANSWER = "Answer the question about the code. These tools only look:"
 _FULL = f"""\
 You are a coding agent at work in the repository at {ROOT}.
 Look before you change: search and read until you know the cause. Make the smallest change that does what is asked, \
 in the style of the code around it, and leave tests alone unless they are the request. Check your work by running the \
 tests it concerns. When it is done, call task_complete with a short summary; if only a question was asked, answer it."""
+_MINI = f"""\
+You are a coding agent at work in the repository at {ROOT}, with a shell and nothing else.
+Look before you change, make the smallest change that does what is asked, and check your work by running the tests it \
+concerns. When it is done, answer with a short summary and without a call."""
+_ANSWER = f"""\
+You answer questions about the repository at {ROOT}. You can search and read, and change nothing.
+Go from broad to narrow, several looks at once where they do not depend on each other. Answer briefly, from what you \
+have read, and name files with the lines that show it. If it is not there, say so."""
+_PLAN = f"""\
+You plan a change of the repository at {ROOT}. You can search and read, and change nothing.
+Find out what the change touches, then answer with the plan: the files with what is to be changed in each, how it will \
+be tested, and what is uncertain."""
+_PURPOSES = {"answer": _ANSWER, "plan": _PLAN}
 
 
 def opening(task: Task, profile: Profile, native: bool, attached: Sequence[Attachment] = ()) -> list[Message]:
     """The first messages of an attempt. A native model reads tool signatures, a remote one gets schemas by API."""
-    system = _TERSE if profile.terse else _FULL
+    system = _PURPOSES.get(profile.purpose) or (_MINI if profile.name == "mini" else _FULL)
+    if profile.terse:
+        system = _TERSE_ANSWER if profile.purpose == "answer" else _TERSE
     if native:
         system += f"\nTools:\n{profile.signatures()}" if not profile.terse else f"\n{profile.signatures()}"
     request = task.problem_statement + _attached(attached, profile.terse)

@@ -6,15 +6,22 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vivace.core.errors import BadInput
 from vivace.core.protocols import Client
-from vivace.core.types import Message, Sampling, Trajectory
+from vivace.core.types import Sampling, Trajectory
 from vivace.harness.agent import run_agent
+from vivace.harness.hooks import Hooks
 from vivace.harness.loop import Limits
 
 SHIPPED = Path(__file__).parents[3] / "models"
 SMALL_CONTEXT = 8192  # below this the terse profile is used
+Mode = Literal["agent", "ask", "plan"]
+_PROFILES: dict[str, dict[Mode, str]] = {
+    "copilot": {"agent": "copilot", "ask": "ask", "plan": "plan"},
+    "nano": {"agent": "nano", "ask": "nano-ask", "plan": "nano-ask"},
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,7 @@ class Outcome:
     @property
     def answer(self) -> str:
         """The model's last words: what it said at the end, or the summary it closed with."""
-        last = next((m for m in reversed(self.trajectory.messages) if m.role == "assistant"), Message(role="assistant"))
-        summary = "".join(str(call.arguments.get("summary", "")) for call in last.tool_calls)
-        return last.content.strip() or summary.strip()
+        return self.trajectory.answer()
 
     def line(self) -> str:
         """One line for people: what happened, and how many tokens it took."""
@@ -42,12 +47,13 @@ class Outcome:
 
 def work(
     prompt: str, repo: Path, *, model: str | None, base_url: str | None, temperature: float,
-    approve: Callable[[str], bool],
+    approve: Callable[[str], bool], mode: Mode = "agent", hooks: Hooks | None = None,
 ) -> Outcome:
     """Run the agent once.
 
     `model` is a checkpoint folder (default: the newest one at hand), or with `base_url` the endpoint's name for it;
-    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY.
+    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. In the modes "ask" and "plan" the model can
+    only look; `hooks` is told what happens.
     """
     asked = False
     agreed = False
@@ -58,8 +64,9 @@ def work(
         return agreed
 
     client, profile, limits = _open(model, base_url)
+    profile = _PROFILES[profile][mode]
     sampling = Sampling(temperature=temperature)
-    trajectory = run_agent(prompt, repo, client, limits, ask, profile=profile, sampling=sampling)
+    trajectory = run_agent(prompt, repo, client, limits, ask, profile=profile, sampling=sampling, hooks=hooks)
     return Outcome(trajectory, agreed or not asked)
 
 

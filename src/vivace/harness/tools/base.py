@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from vivace.core.errors import BadInput
+from vivace.core.files import digest
 from vivace.harness.environment import Environment
 
 ROOT = "/workspace"
@@ -24,7 +25,7 @@ OkKind = Literal[
 ErrorKind = Literal[
     "unknown_tool", "invalid_input", "cut", "outside", "protected", "not_found", "not_text", "exists", "timeout",
     "budget", "bad_regex", "no_match", "ambiguous", "no_change", "already_applied", "omission", "overlap",
-    "partial", "broken_syntax", "would_not_parse",
+    "partial", "broken_syntax", "would_not_parse", "refused", "unavailable", "stale",
 ]  # fmt: skip
 Kind = OkKind | ErrorKind
 ERROR_KINDS: frozenset[str] = frozenset(get_args(ErrorKind))
@@ -70,6 +71,20 @@ class Context:
     """Results of test runs of this attempt, by `test_key`; none of those that the clock stopped."""
     shown: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """Lines, by path, of what the request has attached (where they were at first)."""
+    explore: Callable[[str], str] | None = None
+    """Has a question about the files answered by an attempt that can only look."""
+    todos: list[Any] = field(default_factory=list)
+    """The plan as `manage_todo_list` has it."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """Digest of each file, by path, as the model last read or wrote it."""
+
+    def saw(self, path: str, text: str) -> None:
+        """The model knows this text of a file."""
+        self.seen[path] = digest(text)
+
+    def stale(self, path: str, text: str) -> bool:
+        """Whether a file that the model has read is no longer what it read."""
+        return path in self.seen and self.seen[path] != digest(text)
 
     def test_key(self, ids: list[str] | None) -> tuple[str, str]:
         """Names a run of these tests on the files as they are now."""

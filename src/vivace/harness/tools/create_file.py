@@ -27,6 +27,7 @@ def run(args: CreateFileArgs, ctx: Context) -> Result:
         if occupied:
             raise ToolError("exists", f"{ctx.show(path)} exists and is not empty; use replace_string_in_file")
     ctx.write(path, args.content)
+    ctx.saw(path, args.content)
     problem = syntax_problem(path, args.content)
     if problem:
         text = f"created {ctx.show(path)}; line {problem.line} does not parse: {problem.message}"

@@ -40,6 +40,9 @@ def locate(ctx: Context, path: str, text: str, old: str, new: str) -> Match:
     found = find(text, old, new, ctx.shown.get(path, ()))
     if isinstance(found, Refusal):
         raise ToolError(found.reason, explain(found, ctx.show(path), text, old, new, ctx.terse))
+    if not ctx.terse and found.step != "exact" and ctx.stale(path, text):
+        raise ToolError("stale", f"{ctx.show(path)} has changed since you read it, and oldString fits only after "
+                                 "forgiving something. Read it again.")
     return found
 
 
@@ -59,6 +62,7 @@ def replace(ctx: Context, path: str, text: str, matches: list[Match]) -> FileEdi
     if ctx.terse and problem and not syntax_problem(path, text):
         raise ToolError("would_not_parse", f"not made: line {problem.line} would not parse: {problem.message}")
     ctx.write(path, after)
+    ctx.saw(path, after)
     kind: Kind = next((_KINDS[m.step] for m in matches if m.step != "exact"), "ok")
     return FileEdit(path, text, after, _first_difference(text, after), "broken_syntax" if problem else kind, problem)
 

@@ -23,6 +23,7 @@ class ReadFileArgs(Args):
 def run(args: ReadFileArgs, ctx: Context) -> Result:
     path = ctx.resolve(args.filePath)
     text = ctx.read(path)
+    ctx.saw(path, text)
     if not text.strip():
         nothing = "is empty" if not text else "contains only whitespace"
         return Result(f"(empty: {path})" if ctx.terse else f"(The file `{ctx.show(path)}` {nothing}.)", "no_results")

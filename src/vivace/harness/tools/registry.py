@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from vivace.core.errors import BadInput
 from vivace.core.files import digest
 from vivace.core.types import ToolCall, ToolOutcome
 from vivace.harness.tools import (
+    bash,
     create_file,
     file_search,
+    get_changed_files,
     get_errors,
     grep_search,
     list_dir,
+    manage_todo_list,
     multi_replace_string_in_file,
     read_file,
     replace_string_in_file,
     run_in_terminal,
+    run_subagent,
     run_tests,
     task_complete,
 )
@@ -35,9 +39,10 @@ INVALID_JSON = "_invalid_json"
 """Argument name under which a client hands over arguments that were not JSON."""
 
 _MODULES = (
-    read_file, list_dir, file_search, grep_search, get_errors, create_file, replace_string_in_file,
-    multi_replace_string_in_file, run_in_terminal, run_tests, task_complete,
+    read_file, list_dir, file_search, grep_search, get_errors, get_changed_files, create_file, replace_string_in_file,
+    multi_replace_string_in_file, run_in_terminal, run_tests, manage_todo_list, run_subagent, task_complete, bash,
 )  # fmt: skip
+LOOKING = ("read_file", "list_dir", "file_search", "grep_search", "get_errors", "get_changed_files")
 TOOLS: dict[str, Tool] = {module.TOOL.name: module.TOOL for module in _MODULES}
 
 
@@ -45,13 +50,19 @@ TOOLS: dict[str, Tool] = {module.TOOL.name: module.TOOL for module in _MODULES}
 class Profile:
     """A set of tools and a form of results. `terse` is for small context windows: short results, relative paths.
 
-    `shown` narrows the parameters in a tool's signature; those left out are still accepted.
+    `shown` narrows the parameters in a tool's signature; those left out are still accepted. `purpose` chooses the words
+    that the model reads first: whether it is to change something, or to answer.
     """
 
     name: str
     tools: tuple[str, ...]
     terse: bool = False
     shown: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    purpose: Literal["work", "answer", "plan"] = "work"
+
+    def parallel(self, name: str) -> bool:
+        """Whether calls of this tool may run side by side with others of that sort."""
+        return name in self.tools and TOOLS[name].read_only and name != "task_complete"
 
     def schemas(self) -> list[dict[str, Any]]:
         """The tools in the form of the chat completions API."""
@@ -122,7 +133,13 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("copilot", tuple(TOOLS)),
+        Profile("copilot", tuple(name for name in TOOLS if name != "bash")),
+        Profile("mini", ("bash",)),
+        Profile("explore", LOOKING, purpose="answer"),
+        Profile("ask", (*LOOKING, "runSubagent"), purpose="answer"),
+        Profile("plan", (*LOOKING, "manage_todo_list", "runSubagent"), purpose="plan"),
+        Profile("nano-ask", ("grep_search", "read_file"), terse=True, purpose="answer",
+                shown={"grep_search": ("query", "includePattern"), "read_file": ("filePath", "startLine")}),
         Profile(
             "nano",
             ("grep_search", "read_file", "replace_string_in_file", "runTests", "task_complete"),

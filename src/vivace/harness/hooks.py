@@ -1,0 +1,67 @@
+"""How a front end takes part in an attempt without another loop: it watches, answers, steers and stops.
+
+The loop calls these methods; the base class does nothing, so training and evaluation run without any of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from vivace.core.types import Message, Record, ToolCall, Usage
+from vivace.sandbox import Workspace
+
+EventType = Literal[
+    "text", "message", "tool_call", "tool_result", "usage", "steering", "plan", "notice", "error", "applied", "done"
+]
+
+
+class Event(Record):
+    """Something that happened, in the order it did; a line of `vivace agent --json`. Only the fields that its type
+    uses are set.
+
+    text: a piece of an answer (`text`) while it streams. message: an answer as a whole. tool_call: a call about to be
+    run. tool_result: what came of it (`text`, `kind`, `seconds`). usage: tokens so far. steering: a line of the user's
+    that the model will read next. plan: the list of things to do (`data`). notice: for the user only. applied: files
+    written to the checkout (`data`). done: the end (`reason`).
+    """
+
+    type: EventType
+    turn: int = 0
+    text: str = ""
+    call: ToolCall | None = None
+    kind: str = ""
+    seconds: float = 0.0
+    usage: Usage | None = None
+    reason: str = ""
+    data: Any = None
+
+    def line(self) -> str:
+        """One line of JSON without the fields that are not set."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class Hooks:
+    """Everything is optional: override what is needed."""
+
+    def history(self) -> Sequence[Message] | None:
+        """The conversation to go on with; None: the opening of a new one."""
+        return None
+
+    def event(self, event: Event) -> None:
+        """Told of everything, in order; events of parallel calls may come from other threads than the loop's."""
+
+    def recorded(self, message: Message, workspace: Workspace) -> None:
+        """A message has joined the conversation, and the files are as they are after it."""
+
+    def refusal(self, call: ToolCall, workspace: Workspace) -> str | None:
+        """Why a call must not be run, for the model; None lets it. A front end asks its user here."""
+        return None
+
+    def steering(self) -> Sequence[str]:
+        """Lines that the user has typed since the last time: they join the conversation after the results."""
+        return ()
+
+    def stopped(self) -> bool:
+        """Whether the user wants the attempt to end at the next safe place."""
+        return False
