@@ -32,10 +32,10 @@ def open_model(text: str, prices: dict[str, tuple[float, float, float]], slots: 
     if not (path / "config.json").exists():
         raise BadInput(f"no checkpoint at {folder}; give a folder with config.json, or NAME@URL for an endpoint")
     from vivace.engine.client import load_client
-    from vivace.model.checkpoint import verify_checkpoint
+    from vivace.model.checkpoint import weights_digest
 
     label = label or _label(path)
-    identity = {"checkpoint": verify_checkpoint(path)["model.safetensors"]}
+    identity = {"checkpoint": weights_digest(path)}
     return Model(label, load_client(path, name=label, max_slots=slots), identity, prices.get(label))
 
 

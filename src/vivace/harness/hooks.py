@@ -12,7 +12,7 @@ from vivace.core.types import Message, Record, ToolCall, Usage
 from vivace.sandbox import Workspace
 
 EventType = Literal[
-    "text", "message", "tool_call", "tool_result", "usage", "steering", "plan", "notice", "error", "applied", "done"
+    "message", "tool_call", "tool_result", "usage", "steering", "done"
 ]
 
 
@@ -20,10 +20,9 @@ class Event(Record):
     """Something that happened, in the order it did; a line of `vivace agent --json`. Only the fields that its type
     uses are set.
 
-    text: a piece of an answer (`text`) while it streams. message: an answer as a whole. tool_call: a call about to be
-    run. tool_result: what came of it (`text`, `kind`, `seconds`). usage: tokens so far. steering: a line of the user's
-    that the model will read next. plan: the list of things to do (`data`). notice: for the user only. applied: files
-    written to the checkout (`data`). done: the end (`reason`).
+    message: an answer as a whole (`text`). tool_call: a call about to be run. tool_result: what came of it (`text`,
+    `kind`, `seconds`). usage: tokens so far. steering: a line of the user's that the model will read next. done: the
+    end (`reason`; `data` holds the patch and whether it was applied).
     """
 
     type: EventType
