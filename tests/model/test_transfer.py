@@ -15,7 +15,6 @@ from vivace.core.errors import BadInput
 from vivace.core.types import Message, Sampling, ToolCall
 from vivace.engine import Engine
 from vivace.model.checkpoint import load_checkpoint, save_checkpoint
-from vivace.model.memory import parse_mesh
 from vivace.model.transfer import export_model, import_model
 from vivace.model.weights import Weights
 from vivace.text.chat import Renderer
@@ -111,7 +110,10 @@ def test_neither_folder_nor_hub_id(tmp_path: Path) -> None:
 
 
 def test_mesh() -> None:
-    assert parse_mesh("dp=8,ep=4") == {"dp": 8, "cp": 1, "ep": 4}
-    for wrong, said in {"tp=2": "no part of a mesh", "dp=4,ep=3": "does not divide"}.items():
-        with pytest.raises(BadInput, match=said):
+    from vivace.train.parallel.mesh import MeshConfig, parse_mesh
+
+    assert parse_mesh("dp=8,ep=4") == MeshConfig(dp=8, ep=4)
+    assert parse_mesh("dp=8,ep=4").size == 32
+    for wrong in ("tp=2", "dp=0", "dp=x"):
+        with pytest.raises(BadInput, match="no part of a mesh"):
             parse_mesh(wrong)

@@ -22,12 +22,18 @@ def show(
     name: Annotated[str, typer.Argument(help="A preset, or a checkpoint folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
     length: Annotated[int | None, typer.Option(min=1, help="Tokens of a sequence; default the whole context.")] = None,
-    mesh: Annotated[str, typer.Option(help="Ranks for the memory of training, such as dp=8,ep=8.")] = "dp=1",
+    mesh: Annotated[str, typer.Option(help="Ranks for the memory of training, such as dp=8,ep=8 for 64.")] = "dp=1",
 ) -> None:
     """Parameters, arithmetic, cache and memory of a model."""
-    from vivace.model.show import describe, table
+    from vivace.model.show import config_of, describe, table
+    from vivace.train.parallel.mesh import parse_mesh
+    from vivace.train.plan import Cluster, memory_bytes
 
-    facts = describe(name, length, mesh)
+    facts = describe(name, length)
+    tokens, cluster = facts["flops_per_token"]["at_length"], Cluster(hardware="h100", mesh=parse_mesh(mesh))
+    memory = memory_bytes(config_of(name), cluster, tokens, -(-tokens // cluster.mesh.cp))
+    memory["total"] = sum(memory.values())
+    facts["training_bytes_per_rank"] = {kind: round(size) for kind, size in memory.items()}
     if as_json:
         typer.echo(json.dumps(facts, indent=1))
     else:

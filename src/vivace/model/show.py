@@ -8,15 +8,20 @@ from typing import Any
 from rich.table import Table
 
 from vivace.model.checkpoint import read_config
+from vivace.model.config import ModelConfig
 from vivace.model.count import count_parameters, flops_per_token, kv_bytes
-from vivace.model.memory import parse_mesh, training_memory
 from vivace.model.presets import preset
 
 
-def describe(name: str, length: int | None = None, mesh: str = "dp=1") -> dict[str, Any]:
-    """Facts about a preset, or about a checkpoint folder; `length` tokens a sequence, trained on `mesh`."""
+def config_of(name: str) -> ModelConfig:
+    """Of a preset, or of a checkpoint folder."""
     file = Path(name) / "config.json"
-    config = read_config(file) if file.exists() else preset(name)
+    return read_config(file) if file.exists() else preset(name)
+
+
+def describe(name: str, length: int | None = None) -> dict[str, Any]:
+    """Facts about a preset, or about a checkpoint folder; `length` tokens a sequence."""
+    config = config_of(name)
     counted = count_parameters(config)
     context = config.max_position_embeddings
     length = min(length or context, context)
@@ -30,7 +35,6 @@ def describe(name: str, length: int | None = None, mesh: str = "dp=1") -> dict[s
         "kv_bytes": {"per_further_token": growing, "at_4096": kv_bytes(config, 4096),
                      "at_262144": kv_bytes(config, 262_144), "at_full_context": kv_bytes(config, context)},
         "weights_bytes": {"fp32": 4 * counted.total, "bf16": 2 * counted.total, "int8": counted.total},
-        "training_bytes_per_rank": training_memory(config, parse_mesh(mesh), length),
     }
 
 

@@ -61,8 +61,6 @@ class _Sizes(NamedTuple):
 def plan(config: ModelConfig, cluster: Cluster, seq_len: int, batch_tokens: int) -> dict[str, Any]:
     """Per rank: `memory` in bytes by kind, `traffic` in bytes a step by kind, `seconds` a step by kind, and totals."""
     mesh, hardware = cluster.mesh, HARDWARE[cluster.hardware]
-    if config.num_experts % mesh.ep:
-        raise BadInput(f"plan: ep={mesh.ep} must divide the model's {config.num_experts} experts")
     rank_tokens = batch_tokens / mesh.size
     micro = min(cluster.micro_tokens, rank_tokens)
     passes = max(1, round(rank_tokens / micro))
@@ -88,6 +86,8 @@ def _sizes(config: ModelConfig) -> _Sizes:
 def memory_bytes(config: ModelConfig, cluster: Cluster, seq_len: int, tokens: int) -> dict[str, float]:
     """At the fullest moment: two blocks gathered, one block's gradients not yet scattered, one block's activations."""
     mesh, sizes, layers = cluster.mesh, _sizes(config), config.num_hidden_layers
+    if config.num_experts % mesh.ep:
+        raise BadInput(f"ep={mesh.ep} must divide the model's {config.num_experts} experts")
     sparse = max(1, config.mlp_layer_types.count("sparse"))
     owned = (sizes.blocks + sizes.experts + sizes.root) / mesh.size + sizes.routers / (mesh.dp * mesh.cp)
     block = sizes.blocks / layers + (sizes.experts / mesh.ep + sizes.routers) / sparse  # the largest, gathered

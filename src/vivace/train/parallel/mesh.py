@@ -37,6 +37,17 @@ class MeshConfig(BaseModel):
         return self.dp * self.ep * self.cp
 
 
+def parse_mesh(text: str) -> MeshConfig:
+    """`dp=8,ep=8` as a mesh; what is not named is 1."""
+    sizes = {}
+    for part in text.split(","):
+        axis, _, size = part.strip().partition("=")
+        if axis not in ("dp", "ep", "cp") or not size.isdigit() or int(size) < 1:
+            raise BadInput(f"{part!r} is no part of a mesh; write something like dp=8,ep=8 (axes: dp, ep, cp)")
+        sizes[axis] = int(size)
+    return MeshConfig(**sizes)
+
+
 class Mesh:
     """This process's place, and the groups it belongs to.
 
