@@ -75,6 +75,16 @@ def measure(tree: Path, backend: str, rounds: int) -> list[Row]:
         with Workspace(tree, sandbox) as workspace:
             assert workspace.exec(argv).exit_code == 0
 
+    def opened() -> None:
+        Workspace(tree, sandbox).close()
+
+    def copied() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(tree, Path(folder) / "tree")
+
+    mine, theirs = medians(rounds, opened, copied)
+    add("workspace opened and closed", mine, theirs, "copytree, rmtree")
+
     true, python = ["/bin/true"], [own_interpreter(), "-I", "-c", "pass"]
     for name, argv in (("true", true), ("python -c pass", python)):
         mine, theirs = medians(rounds, partial(ours, argv), partial(plain, tree, argv))

@@ -10,6 +10,7 @@ from vivace.sandbox.bubblewrap import Bubblewrap
 from vivace.sandbox.landlock import Landlock
 from vivace.sandbox.limits import Sandbox
 from vivace.sandbox.probe import probe
+from vivace.sandbox.scratch import sweep
 
 _BACKENDS: dict[str, Callable[[], Bubblewrap | Landlock]] = {"bubblewrap": Bubblewrap, "landlock": Landlock}
 _opened: dict[str, Sandbox] = {}
@@ -31,6 +32,8 @@ def open_sandbox(backend: str = "auto") -> Sandbox:
     with _lock:
         for name in _BACKENDS if backend == "auto" else [backend]:
             try:
+                if not _opened:
+                    sweep()
                 if name not in _opened:
                     sandbox = _BACKENDS[name]()
                     sandbox.guarantees = probe(sandbox)

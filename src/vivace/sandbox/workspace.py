@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from vivace.core.errors import BadInput
 from vivace.sandbox.limits import ExecLimits, ExecResult, Job, Sandbox
 from vivace.sandbox.patch import apply_patch, make_patch, patched_paths
 from vivace.sandbox.paths import Tree, clean
+from vivace.sandbox.scratch import make_home
 from vivace.sandbox.snapshot import Changes, changes_since, copy_tree, walk
 
 
@@ -45,7 +45,7 @@ class Workspace:
         self._overlay = {clean(rel): data for rel, data in (overlay or {}).items()}
         self.readonly, self.env = tuple(readonly), dict(env or {})
         self.owner = sandbox.owner_for(self.readonly)
-        self._home = Path(tempfile.mkdtemp(prefix="vivace-"))
+        self._home = make_home(self.base, mounted=sandbox.mount_point(self.base) != str(self.base))
         self._home.chmod(0o711)  # the owner must get through, but not look around
         self.root = self._home / "tree"
         """Host folder with the files. Use the methods to read it: commands may leave traps such as symlinks there."""
