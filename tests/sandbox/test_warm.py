@@ -79,6 +79,27 @@ def test_sees_the_workspace_as_it_is(warm: WarmTests, package: Path, sandbox: Sa
         assert warm.run_pytest(workspace, wanted).passed(wanted)
 
 
+def test_rewritten_modules_are_kept_only_while_they_are_as_they_were(
+    warm: WarmTests, package: Path, sandbox: Sandbox
+) -> None:
+    test = f"{FILE}::test_add"
+    with Workspace(package, sandbox) as workspace:
+        workspace.write_text("calc.py", "def add(a, b):\n    return a - b\n")
+        for _ in range(2):
+            failed = warm.run_pytest(workspace, [test])
+            assert failed.outcomes == {test: "failed"}
+            assert "assert -1 == 3" in failed.output, "assertions are explained, from the kept module too"
+        workspace.write_text(FILE, "def test_add():\n    pass\n")
+        assert warm.run_pytest(workspace, [test]).outcomes == {test: "passed"}
+    with Workspace(package, sandbox) as workspace:
+        workspace.write_text(FILE, "def test_add(:\n")
+        broken = warm.run_pytest(workspace, [test])
+        assert broken.outcomes == {FILE: "error"}
+        assert "SyntaxError" in broken.output
+    with Workspace(package, sandbox) as workspace:
+        assert warm.run_pytest(workspace, [f"{FILE}::Case"]).outcomes == {f"{FILE}::Case::test_one": "passed"}
+
+
 def test_unittest(warm: WarmTests, workspace: Workspace) -> None:
     report = warm.run_unittest(workspace, ["tests.test_calc.Case"], top=".")
     assert report.passed(["tests.test_calc.Case.test_one"])

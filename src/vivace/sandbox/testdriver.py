@@ -24,6 +24,8 @@ class Reporter:
     def __init__(self, fd: int, ids: list[str]) -> None:
         self.fd, self.ids = fd, set(ids)
         self.errors = False
+        paths = [test_id.split("[", 1)[0].split("::") for test_id in ids]
+        self.above = {"::".join(parts[:n]) for parts in paths for n in range(2, len(parts) + 1)}
 
     def say(self, line: Any) -> None:
         os.write(self.fd, (json.dumps(line) + "\n").encode())
@@ -32,6 +34,11 @@ class Reporter:
         if report.failed:
             self.errors = True
             self.say([report.nodeid, "error"])
+
+    def pytest_pycollect_makeitem(self, collector: Any, name: str, obj: Any) -> Any:
+        """Spare the making of items that `pytest_collection_modifyitems` would take out again."""
+        nodeid = f"{collector.nodeid}::{name}"
+        return None if not self.ids or nodeid in self.above or self.wanted(nodeid) else []
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
         if not self.ids:
@@ -140,6 +147,71 @@ def run(request: dict[str, Any], fd: int) -> None:
     os._exit(code)  # threads that tests left running must not keep the process
 
 
+class Rewritten:
+    """Test modules as pytest rewrites them, kept for all runs of a server: a third of a short run is rewriting.
+
+    Only files as they were when the server started, which is before anything untrusted could write: the server itself
+    parses nothing else. They are not run here.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+        self.code: dict[str, Any] = {}
+        for folder, _, names in os.walk("."):
+            for name in names:
+                if name.endswith(".py"):
+                    path = os.path.abspath(os.path.join(folder, name))
+                    self.known[path] = _digest(path)
+
+    def prepare(self, ids: list[str]) -> None:
+        """Have the modules of these tests ready for the next fork."""
+        for path in {os.path.abspath(test_id.split("::", 1)[0]) for test_id in ids}:
+            if path not in self.code and self.known.get(path, "") == _digest(path) != "":
+                self.code[path] = self._rewrite(path)
+
+    def _rewrite(self, path: str) -> Any:
+        import ast
+
+        from _pytest.assertion.rewrite import rewrite_asserts
+
+        try:
+            with open(path, "rb") as file:
+                source = file.read()
+            tree = ast.parse(source, filename=path)
+            rewrite_asserts(tree, source, path, None)
+            return compile(tree, path, "exec", dont_inherit=True)
+        except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, TypeError):  # the run itself will say
+            return None
+
+    def install(self) -> None:
+        """Serve pytest's own rewriting from here. Where its inside is another one, nothing changes but the speed."""
+        from _pytest.assertion import rewrite
+
+        original = getattr(rewrite, "_rewrite_test", None)
+        if original is None:
+            return
+
+        def rewrite_test(fn: Any, config: Any) -> Any:
+            path = str(fn)
+            code = self.code.get(path)
+            changed = code is None or self.known[path] != _digest(path)
+            if changed or not sys.dont_write_bytecode or config.getini("enable_assertion_pass_hook"):
+                return original(fn, config)
+            return None, code  # what comes first is for a file of bytecode, which is not written
+
+        rewrite._rewrite_test = rewrite_test
+
+
+def _digest(path: str) -> str:
+    import hashlib
+
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return ""
+
+
 def set_dumpable(flag: int) -> None:
     """Open or close this process's /proc entries, memory included, to others of the same user."""
     import ctypes
@@ -190,6 +262,8 @@ def serve(link: socket.socket) -> None:
     for name in modules_of_a_run():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    rewritten = Rewritten()
+    rewritten.install()
     set_dumpable(0)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     gc.collect()
@@ -203,6 +277,8 @@ def serve(link: socket.socket) -> None:
         if not message:
             return
         request = json.loads(message)
+        if request["runner"] == "pytest":
+            rewritten.prepare(request["ids"])
         child = os.fork()
         if child == 0:
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
