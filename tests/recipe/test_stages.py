@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 from rich.console import Console
 
-from tiny_package import tiny_layer, tiny_task, tiny_tokenizer
+from tiny_package import CLEAN, tiny_layer, tiny_task, tiny_tokenizer
 from vivace.cli import main
 from vivace.core.files import read_jsonl
 from vivace.core.run import Run
@@ -238,3 +239,53 @@ def test_interrupted_training_goes_on_to_the_same_weights(
     assert rows == [1, 2]
     name = "model/model.safetensors"
     assert (out / "sft" / name).read_bytes() == (whole[0] / "sft" / name).read_bytes()
+
+
+IMPORTED = REST.replace('init = "sft"', 'init = "sft"\nlora = { rank = 8, alpha = 16 }')
+FOREIGN: dict[str, dict[str, Any]] = {
+    "Qwen3": {},
+    "Qwen3Moe": {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True},
+}
+
+
+@pytest.mark.parametrize("family", FOREIGN)
+def test_an_imported_model_is_tuned_with_adapters_through_the_whole_recipe(
+    home: Path, family: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    there, base = home / f"hub-{family}", f"imported-{family}"
+    words = tokenizers.Tokenizer(tokenizers.models.BPE())
+    words.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    words.train_from_iterator(CLEAN.values(), tokenizers.trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=alphabet, special_tokens=special, show_progress=False))  # fmt: skip
+    torch.manual_seed(3)
+    shape = getattr(transformers, f"{family}Config")(
+        vocab_size=640, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, max_position_embeddings=2048, **FOREIGN[family])  # fmt: skip
+    getattr(transformers, f"{family}ForCausalLM")(shape).save_pretrained(there)
+    words.save(str(there / "tokenizer.json"))
+    monkeypatch.setattr(sys, "argv", ["vivace", "model", "import", str(there), str(home / base)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code, capsys.readouterr()
+
+    text = (RECIPE + IMPORTED).replace('init = "base"', f'init = "{base}"\nlora = {{ rank = 8 }}')
+    text = text.replace('base = "base"', f'base = "{base}"').replace('name = "tiny"', f'name = "{base}"')
+    (home / "recipes" / f"{base}.toml").write_text(text)
+    out = home / "runs" / base
+    summary = run_recipe(recipe(home, base), out, KINDS, Console(quiet=True))
+    stages = {stage["name"]: stage for stage in summary["stages"]}
+    assert (stages["sft"]["demonstrations"], stages["rl"]["rollouts"]) == (2, 2)
+    (step,) = [row for row in read_jsonl(out / "metrics.jsonl") if row["stage"] == "rl"]
+    assert step["groups_used"] == 1
+    assert step["abs_mismatch"] < 1e-3
+    before, after, final = (load_checkpoint(folder)[0].state_dict() for folder in
+                            (home / base, out / "sft" / "model", out / "rl" / "model"))
+    assert before.keys() == after.keys() == final.keys(), "adapters are merged when a stage ends"
+    for early, late in ((before, after), (after, final)):
+        moved = {name for name in early if not torch.equal(early[name], late[name])}
+        assert moved, "training did something"
+        assert not [name for name in moved if "embed" in name or "norm" in name], "only adapted matrices move"
