@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+from vivace.core.syntax import python_tree
 from vivace.data.config import FilterConfig
 from vivace.data.licence import header_conflict
 
@@ -73,7 +74,7 @@ def parse(text: str) -> ast.Module | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes and the like: the files are read, not run
         try:
-            return ast.parse(text)
+            return python_tree(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 

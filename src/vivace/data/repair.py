@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from vivace.core.syntax import python_tree
 from vivace.data.documents import Document
 from vivace.data.episodes import Fault, Step, episode
 from vivace.data.functions import span, walk_functions
@@ -81,7 +82,7 @@ def _weighed(steps: Sequence[Step], renderer: Renderer, config: RepairConfig) ->
 def sited_functions(document: Document, config: RepairConfig) -> Sited:
     """Functions of a workable length whose name is defined once."""
     try:
-        found, tree = sites(document.text), ast.parse(document.text)
+        found, tree = sites(document.text), python_tree(document.text)
     except (SyntaxError, RecursionError, ValueError):
         return {}
     by_function: dict[str, list[Site]] = defaultdict(list)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from vivace.core.syntax import python_tree
+
 MOST_FILES = 4000
 """Files searched for a name that comes without a path."""
 _NAME = re.compile(r"`((?:[A-Za-z_]\w*\.)?[A-Za-z_]\w*)(?:\(\))?`")
@@ -97,7 +99,7 @@ def _definitions(name: str, path: str, text: str) -> Iterator[Attachment]:
 def _outline(text: str) -> tuple[tuple[str, str, int, int], ...]:
     """(class it is directly in, name, first line with decorators, last line) of every definition of a module."""
     try:
-        tree = ast.parse(text)
+        tree = python_tree(text)
     except (SyntaxError, ValueError, RecursionError):
         return ()
     found = []

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vivace.core.syntax import python_expression
 from vivace.core.types import Grade
 from vivace.evals.suites.base import Bench, Case, Info, Suite
 from vivace.evals.suites.questions import user
@@ -71,7 +72,7 @@ def plain(text: str) -> bool:
     if len(text) > LONGEST:
         return False
     try:
-        tree = ast.parse(text, mode="eval")
+        tree = python_expression(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     # No strings: several of the classes evaluate those as code. A value with free symbols is therefore not gradable.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import warnings
 from dataclasses import dataclass
+
+from vivace.core.syntax import python_tree
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ def syntax_problem(path: str, text: str) -> SyntaxProblem | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ast.parse(text.removeprefix("\ufeff"))
+            python_tree(text.removeprefix("\ufeff"))
     except SyntaxError as error:
         return SyntaxProblem(error.lineno or 1, error.msg)
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes; nesting beyond what the parser bears

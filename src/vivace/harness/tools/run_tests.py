@@ -9,6 +9,7 @@ from html import escape
 
 from pydantic import Field
 
+from vivace.core.syntax import python_tree
 from vivace.harness.tools.base import Args, Context, Result, Tool, ToolError
 from vivace.harness.tools.failures import Failure, failures
 from vivace.harness.tools.text import clip, shorten
@@ -81,7 +82,7 @@ def is_test_file(path: str) -> bool:
 
 def _definitions(source: str) -> list[str]:
     try:
-        tree = ast.parse(source)
+        tree = python_tree(source)
     except (SyntaxError, ValueError):
         return []
     found = []

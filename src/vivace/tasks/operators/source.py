@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from vivace.core.syntax import python_tree
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 _NEWLINE = re.compile(r"\r\n|\r|\n")  # what the parser counts as a line end; str.splitlines knows more of them
 
@@ -20,7 +22,7 @@ class Source:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tree = ast.parse(text)
+        self.tree = python_tree(text)
         self.starts = [0, *(match.end() for match in _NEWLINE.finditer(text))]
 
     def offset(self, line: int, column: int) -> int:
@@ -75,7 +77,7 @@ class Function:
 def functions(source: str) -> list[Function]:
     """Every function of a text, outer before inner, in order."""
     return [Function(scope.qualname, scope.function.lineno, scope.function.end_lineno or scope.function.lineno)
-            for node, scope in walk(ast.parse(source)) if scope.function is node]
+            for node, scope in walk(python_tree(source)) if scope.function is node]
 
 
 @dataclass
