@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
 
 
 class PeakMemory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ MOST_FILES = 4000
 """Files searched for a name that comes without a path."""
 _NAME = re.compile(r"`((?:[A-Za-z_]\w*\.)?[A-Za-z_]\w*)(?:\(\))?`")
 _PATH = re.compile(r"[\w./-]*\w\.py\b")
+_one_at_a_time = threading.Lock()
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -95,8 +97,13 @@ def _definitions(name: str, path: str, text: str) -> Iterator[Attachment]:
             yield Attachment(name, path, first, "\n".join(lines[first - 1 : end]))
 
 
-@lru_cache(512)  # attempts at one task, and at tasks of one package, ask for the same files
 def _outline(text: str) -> tuple[tuple[str, str, int, int], ...]:
+    with _one_at_a_time:  # a group of attempts asks for the same file at the same moment: one parses it
+        return _parsed_outline(text)
+
+
+@lru_cache(1024)  # attempts at one task, and at tasks of one package, ask for the same files
+def _parsed_outline(text: str) -> tuple[tuple[str, str, int, int], ...]:
     """(class it is directly in, name, first line with decorators, last line) of every definition of a module."""
     try:
         tree = python_tree(text)

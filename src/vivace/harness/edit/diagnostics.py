@@ -6,8 +6,6 @@ import difflib
 import warnings
 from dataclasses import dataclass
 
-from vivace.core.syntax import python_tree
-
 
 @dataclass(frozen=True)
 class SyntaxProblem:
@@ -24,7 +22,7 @@ def syntax_problem(path: str, text: str) -> SyntaxProblem | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            python_tree(text.removeprefix("\ufeff"))
+            compile(text.removeprefix("\ufeff"), path, "exec", dont_inherit=True)  # half the time of a syntax tree
     except SyntaxError as error:
         return SyntaxProblem(error.lineno or 1, error.msg)
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes; nesting beyond what the parser bears
