@@ -197,6 +197,18 @@ def test_card_and_report_name_what_was_done(whole: tuple[Path, dict[str, Any]]) 
     assert "forms-low" in page
 
 
+def test_attempts_of_a_model_from_elsewhere_lie_in_the_run(home: Path, whole: tuple[Path, dict[str, Any]]) -> None:
+    base, out = home / "base", home / "runs" / "elsewhere"
+    before = files(base)
+    text = RECIPE[: RECIPE.index("[sft]")] + REST[REST.index("[eval]") : REST.index("[report]")]
+    text = text.replace('["sft", "rl"]', f'["base", "{base}"]').replace('name = "tiny"', 'name = "elsewhere"')
+    (home / "recipes" / "elsewhere.toml").write_text(text)
+    summary = run_recipe(recipe(home, "elsewhere"), out, KINDS, Console(quiet=True))
+    assert list(summary["eval"]) == ["base", str(base)]
+    assert files(base) == before
+    assert len(list((out / "eval").glob("*/attempts.jsonl"))) == 3
+
+
 def test_a_second_call_does_nothing(whole: tuple[Path, dict[str, Any]], home: Path) -> None:
     out, summary = whole
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ from vivace.harness.environment import TestCache
 from vivace.harness.loop import Limits
 from vivace.recipe.runner import Context
 from vivace.sandbox import Sandbox, WarmTests, open_sandbox
-from vivace.tasks.attempt import Player, warm_tests
+from vivace.tasks.attempt import RUNS_PER_CORE, Player, warm_tests
 from vivace.tasks.grade import GradeCache
 from vivace.tasks.layers import Layer, build_layers
 from vivace.tasks.registry import read_tasks
@@ -56,6 +57,7 @@ def open_world(context: Context) -> World:
         wanted = {task.env for task in (*train, *held_out)}
         layers = build_layers(manifest, [manifest.by_env(env) for env in sorted(wanted)])
         sandbox = open_sandbox()
-        warm = {env: context.at_end.enter_context(warm_tests(layer, sandbox)) for env, layer in layers.items()}
+        turns = threading.BoundedSemaphore(RUNS_PER_CORE * cores())
+        warm = {env: context.at_end.enter_context(warm_tests(layer, sandbox, turns)) for env, layer in layers.items()}
         context.shared["world"] = World(manifest, layers, sandbox, train, held_out, warm)
     return context.shared["world"]

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,7 @@ class WarmTests:
         python: interpreter that has pytest.
         limits: of a slot: memory, processes, disk and file size; output and times are given for each run.
         env: added to the environment of the tests.
+        turns: shared by pools that take turns: no more runs at a time than it allows, in all of them together.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class WarmTests:
         slots: int = 2,
         limits: ExecLimits | None = None,
         env: Mapping[str, str] | None = None,
+        turns: AbstractContextManager[object] | None = None,
     ) -> None:
         self._open, self._python, self._env = open_workspace, python, dict(env or {})
+        self._turns = turns or nullcontext()
         self._limits = (limits or ExecLimits()).model_copy(update={"wall_s": _LIFE_S, "cpu_s": None})
         self._idle: list[_Slot] = []
         self._free = threading.BoundedSemaphore(slots)
@@ -124,7 +127,7 @@ class WarmTests:
         mount = workspace.mount if isinstance(workspace, Workspace) else MOUNT
         if plan.canary:
             changes[plan.canary.path] = plan.canary.source.encode()
-        with self._free:
+        with self._free, self._turns:
             with self._lock:
                 slot = self._idle.pop() if self._idle else None
             slot = slot or _Slot(self._open(), self._python, self._limits, self._env)

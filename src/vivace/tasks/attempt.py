@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,9 @@ from vivace.sandbox import Sandbox, WarmTests
 from vivace.tasks.grade import GradeCache, grade_trajectory
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import open_task
+
+RUNS_PER_CORE = 2
+"""Test runs at a time: they compute all the while, and each holds memory of its own."""
 
 
 class Player:
@@ -35,7 +40,8 @@ class Player:
         self.profile, self.temperature = profile, temperature
         self.tests = TestCache() if tests is None else tests  # an empty one is false, and still meant to be shared
         self.grades = GradeCache() if grades is None else grades
-        self._own = {} if warm else {env: warm_tests(layer, sandbox) for env, layer in self.layers.items()}
+        turns = threading.BoundedSemaphore(RUNS_PER_CORE * (os.cpu_count() or 1))
+        self._own = {} if warm else {env: warm_tests(layer, sandbox, turns) for env, layer in self.layers.items()}
         self._warm = warm or self._own
 
     def __call__(self, task: Task, client: Client, *, seed: int, sample: int = 0) -> Attempt:
@@ -81,9 +87,10 @@ class Player:
         self.close()
 
 
-def warm_tests(layer: Layer, sandbox: Sandbox) -> WarmTests:
-    """Test servers of one layer, started when first needed. One at a time: a suite has many layers."""
-    return WarmTests(lambda: layer.workspace(sandbox), layer.python, slots=1)
+def warm_tests(layer: Layer, sandbox: Sandbox, turns: AbstractContextManager[object] | None = None) -> WarmTests:
+    """Test servers of one layer, started when first needed. One at a time: a suite has many layers, which may share
+    `turns`."""
+    return WarmTests(lambda: layer.workspace(sandbox), layer.python, slots=1, turns=turns)
 
 
 def require_verdict(attempts: Sequence[Attempt], what: str) -> None:

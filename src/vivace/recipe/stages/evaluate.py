@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import Field
@@ -58,10 +59,16 @@ def _model(name: str, config: EvalStage, context: Context, world: World) -> list
             def play(task: Task, seed: int, sample: int) -> Attempt:
                 return player(task, client, seed=seed, sample=sample)
 
-            return run_suite(world.eval, play, context.out / name, identity=identity, workers=world.workers,
+            out = context.out / folder_name(name)
+            return run_suite(world.eval, play, out, identity=identity, workers=world.workers,
                              samples=config.samples, seed=context.seed, description=f"evaluate {name}")
     finally:
         client.close()
+
+
+def folder_name(model: str) -> str:
+    """Where in the stage's folder the attempts of a model lie: its name, or its path as a name."""
+    return re.sub(r"[^\w.-]+", "-", model).strip("-.")
 
 
 def _baseline(config: EvalStage, context: Context, world: World) -> list[Attempt]:

@@ -16,6 +16,7 @@ from vivace.model.count import count_parameters
 from vivace.recipe.config import StageConfig
 from vivace.recipe.lineage import read_lineage
 from vivace.recipe.runner import Context, Facts, write_summary
+from vivace.recipe.stages.evaluate import folder_name
 from vivace.recipe.world import open_world
 from vivace.text.tokenizer import FILE_NAME as TOKENIZER_FILE
 from vivace.text.tokenizer import Tokenizer
@@ -80,7 +81,7 @@ def _attempts(context: Context, stage: str) -> dict[str, list[Attempt]]:
     """Attempts by model, in the order they were compared."""
     folder = context.of_stage(stage)
     done = json.loads((folder / "done.json").read_text())
-    return {name: list(read_attempts(folder / name).values()) for name in done["results"]["eval"]}
+    return {name: list(read_attempts(folder / folder_name(name)).values()) for name in done["results"]["eval"]}
 
 
 def _stage_facts(stage: dict[str, Any]) -> StageFacts:
