@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
-import time
-from typing import Literal
-
-from pydantic import Field
-
-from vivace.core.errors import BadInput, ContextOverflow, InfraError
+from vivace.core.errors import BadInput, ContextOverflow, InfraError, Stopped
 from vivace.core.protocols import Client
 from vivace.core.types import (
     Completion,
     Drawn,
     Forgotten,
     Message,
-    Record,
     Sampling,
     Task,
     ToolOutcome,
     Trajectory,
-    Usage,
 )
+from vivace.harness.asking import ask
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.calls import run_calls
 from vivace.harness.environment import Environment
 from vivace.harness.hooks import Event, Hooks
+from vivace.harness.limits import Budget, StopReason
+from vivace.harness.limits import Limits as Limits
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
+from vivace.harness.subagent import explorer
 from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
 from vivace.harness.tools.base import Context, Result
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
 
-StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "cancelled"]
-
 INVALID_TURNS = 3
 """Turns in a row that may be unusable (no such tool, bad arguments, cut short) before the attempt ends."""
-SHORTEST_ANSWER = 8
-"""Tokens of room below which asking for another answer is pointless."""
 _INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
 _CHARACTERS_PER_TOKEN = 3.4
-
-
-class Limits(Record):
-    """Budgets of one attempt. Token counts are the client's own."""
-
-    max_turns: int = Field(default=16, ge=1)
-    max_output_tokens: int = Field(default=4096, ge=1)
-    """Generated tokens in all."""
-    max_turn_tokens: int = Field(default=1024, ge=1)
-    """Generated tokens of one answer."""
-    max_context: int = Field(default=32_768, ge=64)
-    """Prompt and answer together."""
-    max_seconds: float = Field(default=600.0, gt=0)
-    max_test_runs: int = Field(default=16, ge=0)
-    take_backs: int = Field(default=0, ge=0)
-    """Answers that had no effect or did not help, which are forgotten and asked for again: see `harness.takebacks`.
-    With them, an attempt also ends when it asks for tests and `max_test_runs` are used up."""
 
 
 def run(
@@ -103,40 +79,35 @@ class _Attempt:
     ) -> None:
         self.task, self.client, self.limits, self.profile, self.hooks = task, client, limits, profile, hooks
         self.sampling, self.seed = sampling, seed
-        self.context = Context(env, profile.terse, limits.max_test_runs, explore=self._explore)
+        self.budget = Budget(limits)
+
+        def look(asked: Task, within: Limits, quiet: Hooks) -> Trajectory:
+            return run(asked, env, client, within, profile="explore", sampling=sampling, seed=seed, hooks=quiet)
+
+        self.context = Context(env, profile.terse, limits.max_test_runs,
+                               explore=explorer(task, self.budget, hooks, look))
         self.record = Transcript(client.codec)
         self.schemas = profile.schemas()
-        self.usage = Usage()
         self.outcomes: list[ToolOutcome] = []
         self.forgotten: list[Forgotten] = []
         self.avoid: dict[int, list[Drawn]] = {}  # answers taken back, by the length of the record they followed
         self.stuck = StuckDetector()
         self.safe: SafePoint | None = None
         self.several = False
-        self.turn = self.asked = self.taken_back = self.invalid = 0
-        self.start = time.monotonic()
+        self.turn = self.taken_back = self.invalid = 0
 
     def run(self) -> Trajectory:
-        env = self.context.env
-        reason, error, patch, tests = "infra", "", "", ""
+        env, failure = self.context.env, None
+        reason, patch, tests = "infra", "", ""
         try:
-            history, attached = self.hooks.history(), self._attached()
-            for message in history or opening(self.task, self.profile, self.client.codec is not None, attached):
-                self.record.add(message)
-                if history is None:
-                    self.hooks.recorded(message, env.workspace)
-            self.several = len(attached) > 1
-            for one in attached:
-                self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
-            if self.limits.take_backs:
-                self.safe = self._safe_point(len(self.task.PASS_TO_PASS))
+            self._begin()
             reason = self._play()
-        except InfraError as failure:
-            error = str(failure)
+        except InfraError as error:
+            failure = error
         try:
             patch, tests = env.workspace.diff(), self._tests_at_end()
-        except InfraError as failure:
-            reason, error = "infra", error or str(failure)
+        except InfraError as error:
+            reason, failure = "infra", failure or error
         return Trajectory.model_validate({
             "task_id": self.task.id,
             "messages": self.record.messages,
@@ -144,16 +115,32 @@ class _Attempt:
             "outcomes": self.outcomes,
             "patch": patch,
             "stop_reason": reason,
-            "usage": self.usage,
-            "turns": self.asked,
+            "usage": self.budget.usage,
+            "turns": self.budget.asked,
             "taken_back": self.taken_back,
             "forgotten": self.forgotten,
             "test_runs": self.context.test_runs,
             "tests_at_end": tests,
-            "seconds": round(time.monotonic() - self.start, 3),
-            "error": error,
+            "seconds": round(self.budget.seconds, 3),
+            "error": str(failure or ""),
+            "error_kind": failure.kind if failure else "",
             "hashes": {"tools": self.profile.hash(), "prompt": prompt_hash(self.profile)},
         })  # fmt: skip
+
+    def _begin(self) -> None:
+        past = self.hooks.history()
+        if past:
+            self.record.resume(past.messages, past.segment)
+            self.turn = sum(message.role == "assistant" for message in past.messages)
+        else:
+            attached = self._attached()
+            for message in opening(self.task, self.profile, self.client.codec is not None, attached):
+                self._add(message)
+            self.several = len(attached) > 1
+            for one in attached:
+                self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
+        if self.limits.take_backs:
+            self.safe = self._safe_point(len(self.task.PASS_TO_PASS))
 
     def _tests_at_end(self) -> str:
         tests = self.context.env.default_tests
@@ -184,10 +171,12 @@ class _Attempt:
                 completion = self._ask(room)
             except ContextOverflow:
                 return "context"
+            except Stopped:
+                return "cancelled" if self.hooks.stopped() else "seconds"
             message = self.record.answer(completion, self.turn)
-            self.asked += 1
+            self.budget.asked += 1
             self._count(completion)
-            self.hooks.recorded(message, self.context.env.workspace)
+            self.hooks.recorded(message, self.context.env.workspace, self.record.since(mark[1]))
             self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
             try:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
@@ -216,22 +205,13 @@ class _Attempt:
             self.avoid = {at: drawn for at, drawn in self.avoid.items() if at <= gone.at}
             self.avoid.setdefault(gone.at, []).append(gone.drawn())
         del self.outcomes[outcomes:]
+        self.hooks.forgotten(len(self.record.messages))
 
     def _room(self) -> int | StopReason:
-        """Tokens the next answer may have, or the budget that is used up."""
-        limits, used = self.limits, self.usage.output_tokens
+        """Tokens the next answer may have, or why there is none."""
         if self.hooks.stopped():
             return "cancelled"
-        if self.asked >= limits.max_turns:
-            return "turns"
-        if time.monotonic() - self.start >= limits.max_seconds:
-            return "seconds"
-        if used >= limits.max_output_tokens:
-            return "tokens"
-        left = limits.max_context - (self.record.prompt_length() or self._remote_length())
-        if left < SHORTEST_ANSWER:
-            return "context"
-        return min(limits.max_turn_tokens, limits.max_output_tokens - used, left)
+        return self.budget.room(self.record.prompt_length() or self._remote_length())
 
     def _remote_length(self) -> int:
         """Estimated prompt tokens where only text is known."""
@@ -240,21 +220,20 @@ class _Attempt:
 
     def _ask(self, room: int) -> Completion:
         avoid = self.avoid.get(len(self.record.segment.ids), [])
-        update = {"max_tokens": room, "seed": self.seed * 1009 + self.asked, "avoid": avoid}
+        update = {"max_tokens": room, "seed": self.seed * 1009 + self.budget.asked, "avoid": avoid}
         sampling = self.sampling.model_copy(update=update)
-        ids = self.record.open_answer()
-        return self.client.complete(self.record.messages, tools=self.schemas, sampling=sampling, prompt_ids=ids)
+        return ask(self.client, self.record, self.schemas, sampling, self.hooks, self.budget)
 
     def _count(self, completion: Completion) -> None:
         usage, ids = completion.usage, completion.ids
         if ids is not None:  # the record is exact; a client's own count may include what it re-sampled
             usage = usage.model_copy(update={"output_tokens": len(ids)})
-        self.usage = add_usage(self.usage, usage)
-        self.hooks.event(Event(type="usage", turn=self.turn, usage=self.usage))
+        self.budget.add(usage)
+        self.hooks.event(Event(type="usage", turn=self.turn, usage=self.budget.usage))
 
     def _cut(self, message: Message, room: int) -> StopReason | None:
         """An answer that ran into its limit: none of its calls is run, because the last one is half a call."""
-        if self.usage.output_tokens >= self.limits.max_output_tokens:
+        if self.budget.usage.output_tokens >= self.limits.max_output_tokens:
             return "tokens"
         if room < self.limits.max_turn_tokens:
             return "context"
@@ -297,8 +276,9 @@ class _Attempt:
         return self._judge(usable)
 
     def _add(self, message: Message) -> None:
+        at = len(self.record.segment.ids)
         self.record.add(message)
-        self.hooks.recorded(message, self.context.env.workspace)
+        self.hooks.recorded(message, self.context.env.workspace, self.record.since(at))
 
     def _steered(self) -> bool:
         """Whether the user has said something meanwhile, which the model reads next."""
@@ -307,20 +287,6 @@ class _Attempt:
             self._add(Message(role="user", content=line))
             self.hooks.event(Event(type="steering", turn=self.turn, text=line))
         return bool(lines)
-
-    def _explore(self, question: str) -> str:
-        """A question about the files, answered by an attempt of its own that can only look; its tokens count here."""
-        left = max(1, self.limits.max_output_tokens - self.usage.output_tokens)
-        limits = self.limits.model_copy(update={"max_output_tokens": left, "take_backs": 0})
-        task = self.task.model_copy(update={"problem_statement": question, "FAIL_TO_PASS": [], "PASS_TO_PASS": []})
-        profile = get_profile("explore")
-        nested = _Attempt(task, self.context.env, self.client, limits, profile, self.sampling, self.seed, Hooks())
-        nested.context.explore = None  # one level
-        found = nested.run()
-        self.usage = add_usage(self.usage, found.usage)
-        if found.error:
-            raise InfraError(found.error)
-        return found.answer()
 
     def _forget_in_vain(self, tested: Result | None) -> None:
         """Whether the tests show that what was done since the safe point helped; if not, it goes."""
@@ -341,11 +307,3 @@ class _Attempt:
             return "format"
         return "stuck" if self.stuck.stuck else None
 
-
-def add_usage(one: Usage, other: Usage) -> Usage:
-    """The sum of both."""
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-    )
