@@ -17,10 +17,12 @@ EventType = Literal["message", "tool_call", "tool_result", "usage", "steering", 
 
 @dataclass(frozen=True)
 class Past:
-    """A conversation to go on with. `segment`: its exact ids for a native model; empty: they are rendered anew."""
+    """A conversation to go on with. `segment`: its exact ids for a native model; empty: they are rendered anew. `more`
+    joins it before the model is asked: what the user says now, for one."""
 
     messages: Sequence[Message]
     segment: Segment = field(default_factory=Segment)
+    more: Sequence[Message] = ()
 
 
 class Event(Record):
@@ -66,6 +68,9 @@ class Hooks:
     def recorded(self, message: Message, workspace: Workspace, piece: Segment) -> None:
         """A message has joined the conversation, and the files are as they are after it. `piece`: what the segment has
         grown by since the message before, for a native model."""
+
+    def rendered(self, segment: Segment) -> None:
+        """The conversation to go on with had no ids for this model; these are they."""
 
     def forgotten(self, kept: int) -> None:
         """Only the first `kept` messages are left of the conversation, and the files are as they were after them."""

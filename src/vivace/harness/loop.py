@@ -132,6 +132,10 @@ class _Attempt:
         if past:
             self.record.resume(past.messages, past.segment)
             self.turn = sum(message.role == "assistant" for message in past.messages)
+            if self.client.codec and not past.segment.ids:
+                self.hooks.rendered(self.record.since(0))
+            for message in past.more:
+                self._add(message)
         else:
             attached = self._attached()
             for message in opening(self.task, self.profile, self.client.codec is not None, attached):
