@@ -27,6 +27,15 @@ class NativeClient:
         """Tokens of prompt and answer together that the model can read."""
         return self.engine.max_len
 
+    @property
+    def effort(self) -> Effort | None:
+        """Which effort conversations ask for; may be set for those rendered from then on."""
+        return self.codec.effort
+
+    @effort.setter
+    def effort(self, effort: Effort | None) -> None:
+        self.codec = Renderer(self.codec.tokenizer, effort)
+
     def complete(
         self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
         prompt_ids: Sequence[int] = (),

@@ -122,6 +122,12 @@ def sessions(repo: Path | None = None) -> Iterator[tuple[str, Row]]:
                 yield folder.name, head
 
 
+def first_request(name: str) -> str:
+    """What a session began with; "" if nothing was asked."""
+    rows = read_jsonl(state_dir("sessions", name) / LOG)
+    return next((str(row["text"]) for row in rows if row["type"] == "prompt"), "")
+
+
 def open_log(name: str) -> SessionLog:
     """A session by name, or by the beginning of its name if only one has it. BadInput otherwise."""
     matching = [found for found, _ in sessions() if found.startswith(name)]
