@@ -103,5 +103,7 @@ def test_effort_is_rendered(checkpoint: Path) -> None:
         plain = Renderer(client.codec.tokenizer).render(TALK)[0]
         answer = client.complete(TALK, sampling=Sampling(max_tokens=1))
         assert (client.name, answer.usage.input_tokens) == ("n", len(plain) + 2)
+        client.effort = None
+        assert client.complete(TALK, sampling=Sampling(max_tokens=1)).usage.input_tokens == len(plain) + 1
     finally:
         client.close()
