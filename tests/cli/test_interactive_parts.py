@@ -51,6 +51,10 @@ def test_words_come_as_they_are_said(console: Console) -> None:
     assert shown(console).endswith("\nthe screen is wide\n")
     screen.delta(Delta(again=True))
     assert "broke off" in shown(console)
+    screen.delta(Delta(call="read_file"))
+    screen.taken_back()
+    assert "taken back" in shown(console)
+    assert "thinking" in screen.live().plain
 
 
 def test_words_that_were_not_streamed_are_shown_once(console: Console) -> None:

@@ -50,6 +50,9 @@ class Front(Hooks):
     def delta(self, delta: Delta) -> None:
         self.screen.delta(delta)
 
+    def forgotten(self, kept: int) -> None:
+        self.screen.taken_back()
+
     def steering(self) -> Sequence[str]:
         """What was typed since the last time; also called to fetch what came too late for a turn."""
         with self._lock:

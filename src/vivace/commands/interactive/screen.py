@@ -70,6 +70,13 @@ class Screen:
                 self._do(f"writing {plain(delta.call)}")
             self._written += len(delta.arguments)
 
+    def taken_back(self) -> None:
+        """What was said last is forgotten, and asked for again."""
+        with self._lock:
+            self._flush()
+            self.console.print("(taken back: it had no effect, or did not help)", style="dim")
+            self._do("thinking")
+
     def event(self, event: Event) -> None:
         with self._lock:
             if event.type == "message":
