@@ -12,17 +12,18 @@ from typing import Any, Literal
 from vivace.core.types import Delta, Message, Record, Segment, ToolCall, Usage
 from vivace.sandbox import Workspace
 
-EventType = Literal["message", "tool_call", "tool_result", "usage", "steering", "done"]
+EventType = Literal["message", "tool_call", "tool_result", "usage", "steering", "compacted", "done"]
 
 
 @dataclass(frozen=True)
 class Past:
     """A conversation to go on with. `segment`: its exact ids for a native model; empty: they are rendered anew. `more`
-    joins it before the model is asked: what the user says now, for one."""
+    joins it before the model is asked: what the user says now, for one. `answers`: how many were summed up before."""
 
     messages: Sequence[Message]
     segment: Segment = field(default_factory=Segment)
     more: Sequence[Message] = ()
+    answers: int = 0
 
 
 class Event(Record):
@@ -30,8 +31,9 @@ class Event(Record):
     uses are set.
 
     message: an answer as a whole (`text`). tool_call: a call about to be run. tool_result: what came of it (`text`,
-    `kind`, `seconds`). usage: tokens so far. steering: a line of the user's that the model will read next. done: the
-    end (`reason`; `data` holds the patch and whether it was applied).
+    `kind`, `seconds`). usage: tokens so far. steering: a line of the user's that the model will read next. compacted:
+    the conversation goes on with this summary of it (`text`). done: the end (`reason`; `data` holds the patch and
+    whether it was applied).
     """
 
     type: EventType
@@ -71,6 +73,9 @@ class Hooks:
 
     def rendered(self, segment: Segment) -> None:
         """The conversation to go on with had no ids for this model; these are they."""
+
+    def compacted(self, messages: Sequence[Message], segment: Segment) -> None:
+        """The conversation goes on with these messages alone, in a segment of its own."""
 
     def forgotten(self, kept: int) -> None:
         """Only the first `kept` messages are left of the conversation, and the files are as they were after them."""

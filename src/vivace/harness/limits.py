@@ -28,6 +28,9 @@ class Limits(Record):
     """Generated tokens of one answer."""
     max_context: int = Field(default=32_768, ge=64)
     """Prompt and answer together."""
+    compact_at: float | None = Field(default=None, gt=0, lt=1)
+    """Share of `max_context` from which the conversation is summed up and goes on in a new segment (`harness.compact`);
+    None: it ends there as "context". Not with `take_backs`."""
     max_seconds: float = Field(default=600.0, gt=0)
     """An answer that is listened to is given up then; any other is waited for."""
     max_cost: float | None = Field(default=None, gt=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vivace.core.errors import BadInput, ContextOverflow, InfraError, Stopped
 from vivace.core.protocols import Client
 from vivace.core.types import (
@@ -14,6 +16,7 @@ from vivace.core.types import (
     ToolOutcome,
     Trajectory,
 )
+from vivace.harness import compact
 from vivace.harness.asking import ask
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.calls import run_calls
@@ -88,6 +91,8 @@ class _Attempt:
                                explore=explorer(task, self.budget, hooks, look))
         self.record = Transcript(client.codec)
         self.schemas = profile.schemas()
+        self.past: list[Transcript] = []  # conversations that were summed up, before `record`
+        self.counted = (0, 0)  # messages, and their tokens (tools included) by the endpoint's count
         self.outcomes: list[ToolOutcome] = []
         self.forgotten: list[Forgotten] = []
         self.avoid: dict[int, list[Drawn]] = {}  # answers taken back, by the length of the record they followed
@@ -108,10 +113,11 @@ class _Attempt:
             patch, tests = env.workspace.diff(), self._tests_at_end()
         except InfraError as error:
             reason, failure = "infra", failure or error
+        parts = [*enumerate([*self.past, self.record])]  # all but the first repeat the system message
         return Trajectory.model_validate({
             "task_id": self.task.id,
-            "messages": self.record.messages,
-            "segments": [self.record.segment] if self.client.codec else [],
+            "messages": [message for at, part in parts for message in part.messages[min(at, 1) :]],
+            "segments": [part.segment for _, part in parts] if self.client.codec else [],
             "outcomes": self.outcomes,
             "patch": patch,
             "stop_reason": reason,
@@ -131,7 +137,7 @@ class _Attempt:
         past = self.hooks.history()
         if past:
             self.record.resume(past.messages, past.segment)
-            self.turn = sum(message.role == "assistant" for message in past.messages)
+            self.turn = past.answers + sum(message.role == "assistant" for message in past.messages)
             if self.client.codec and not past.segment.ids:
                 self.hooks.rendered(self.record.since(0))
             for message in past.more:
@@ -167,21 +173,14 @@ class _Attempt:
 
     def _play(self) -> StopReason:
         while True:
-            room = self._room()
+            room = self._compact_if_full() or self._room()
             if isinstance(room, str):
                 return room
             mark, outcomes = self.record.mark(), len(self.outcomes)
-            try:
-                completion = self._ask(room)
-            except ContextOverflow:
-                return "context"
-            except Stopped:
-                return "cancelled" if self.hooks.stopped() else "seconds"
-            message = self.record.answer(completion, self.turn)
-            self.budget.asked += 1
-            self._count(completion)
-            self.hooks.recorded(message, self.context.env.workspace, self.record.since(mark[1]))
-            self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
+            completion = self._answer(room)
+            if isinstance(completion, str):
+                return completion
+            message = completion.message
             try:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
             except TakeBack as wanted:
@@ -190,6 +189,49 @@ class _Attempt:
             self.turn += 1
             if stop:
                 return stop
+
+    def _answer(self, room: int) -> Completion | StopReason:
+        """One more answer, recorded, with the message as it was recorded; or why there is none."""
+        at = len(self.record.segment.ids)
+        try:
+            completion = self._ask(room)
+        except ContextOverflow:
+            return "context"
+        except Stopped:
+            return "cancelled" if self.hooks.stopped() else "seconds"
+        message = self.record.answer(completion, self.turn)
+        self.budget.asked += 1
+        self._count(completion)
+        self.hooks.recorded(message, self.context.env.workspace, self.record.since(at))
+        self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
+        return completion.model_copy(update={"message": message})
+
+    def _compact_if_full(self) -> StopReason | None:
+        """Sum the conversation up and go on in a new segment, once it takes up `compact_at` of the window."""
+        share, before = self.limits.compact_at, self._length()
+        begun = len(self.record.messages) <= 2
+        if share is None or begun or self.limits.take_backs or before < share * self.limits.max_context:
+            return None
+        self._add(Message(role="user", content=compact.REQUEST))
+        room = self._room()
+        if isinstance(room, str):
+            return room
+        completion = self._answer(min(room, compact.LONGEST))
+        if isinstance(completion, str):
+            return completion
+        self.turn += 1
+        summary, old = completion.message.content, self.record
+        self.record, self.counted = Transcript(self.client.codec), (0, 0)
+        for message in compact.begun_anew(old.messages, self.task.problem_statement, summary):
+            self.record.add(message)
+        useless = completion.finish_reason == "length" or not summary.strip()
+        if useless or self._length() > compact.MUST_SHRINK * before:
+            self.record = old
+            return "context"
+        self.past.append(old)
+        self.hooks.compacted(self.record.messages, self.record.since(0))
+        self.hooks.event(Event(type="compacted", turn=self.turn, text=summary))
+        return None
 
     def _safe_point(self, passed: int) -> SafePoint:
         return SafePoint.here(self.record.mark(), len(self.outcomes), self.turn, self.context.env.workspace, passed)
@@ -215,12 +257,23 @@ class _Attempt:
         """Tokens the next answer may have, or why there is none."""
         if self.hooks.stopped():
             return "cancelled"
-        return self.budget.room(self.record.prompt_length() or self._remote_length())
+        return self.budget.room(self._length())
 
-    def _remote_length(self) -> int:
-        """Estimated prompt tokens where only text is known."""
-        return int(sum(len(m.content) + sum(len(str(c.arguments)) for c in m.tool_calls) for m in self.record.messages)
-                   / _CHARACTERS_PER_TOKEN)
+    def _length(self) -> int:
+        """Tokens of the next prompt; where only text is known, as the endpoint counted last and an estimate of the
+        rest."""
+        messages, (at, tokens) = self.record.messages, self.counted
+        return self.record.prompt_length() or max(_estimate(messages), tokens + _estimate(messages[at:]))
+
+    def _most(self) -> int:
+        """Characters that a result may have: half the window, and where the conversation can be summed up, no more than
+        leaves room for that."""
+        window, share = self.limits.max_context, self.limits.compact_at
+        tokens = window / 2
+        if share is not None:
+            reserve = min(compact.LONGEST, window * (1 - share))
+            tokens = min(tokens, max(compact.SHORTEST_RESULT, window - self._length() - reserve))
+        return int(tokens * _CHARACTERS_PER_TOKEN)
 
     def _ask(self, room: int) -> Completion:
         avoid = self.avoid.get(len(self.record.segment.ids), [])
@@ -233,6 +286,7 @@ class _Attempt:
         if ids is not None:  # the record is exact; a client's own count may include what it re-sampled
             usage = usage.model_copy(update={"output_tokens": len(ids)})
         self.budget.add(usage)
+        self.counted = (len(self.record.messages), usage.input_tokens + usage.output_tokens)
         self.hooks.event(Event(type="usage", turn=self.turn, usage=self.budget.usage))
 
     def _cut(self, message: Message, room: int) -> StopReason | None:
@@ -258,13 +312,12 @@ class _Attempt:
             return None if self._steered() else "complete"
         usable = done = acted = False
         results: list[Result] = []
-        most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
         for call, result, outcome in run_calls(message.tool_calls, self.profile, self.context, self.turn, self.hooks):
             results.append(result)
             if outcome.kind in WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed(outcome.kind)
             acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
-            text = clip(result.text, most)
+            text = clip(result.text, self._most())
             self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)
@@ -311,3 +364,8 @@ class _Attempt:
             return "format"
         return "stuck" if self.stuck.stuck else None
 
+
+def _estimate(messages: Sequence[Message]) -> int:
+    """Tokens, where only text is known."""
+    written = sum(len(m.content) + sum(len(str(call.arguments)) for call in m.tool_calls) for m in messages)
+    return int(written / _CHARACTERS_PER_TOKEN)

@@ -18,6 +18,7 @@ from vivace.harness.limits import Limits, Prices
 
 SHIPPED = Path(__file__).parents[3] / "models"
 SMALL_CONTEXT = 8192  # below this the terse profile is used
+COMPACT_AT = 0.8  # of the window: the rest is for the summary
 Mode = Literal["agent", "ask", "plan"]
 _PROFILES: dict[str, dict[Mode, str]] = {
     "copilot": {"agent": "copilot", "ask": "ask", "plan": "plan"},
@@ -115,14 +116,16 @@ def open_choice(choice: Choice) -> Opened:
         key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
         remote = OpenAIClient(choice.base_url, choice.model, api_key=key, api=choice.api, effort=choice.effort)
         return Opened(remote, "copilot", Limits.model_validate(
-            {"max_turns": 60, "max_output_tokens": 32_768, "max_turn_tokens": 4096, "max_context": 131_072, **budget}))
+            {"max_turns": 60, "max_output_tokens": 32_768, "max_turn_tokens": 4096, "max_context": 131_072,
+             "compact_at": COMPACT_AT, **budget}))
     from vivace.engine.client import load_client
 
     client = load_client(Path(choice.model) if choice.model else default_model(), max_slots=1, effort=choice.effort)
     window = client.engine.max_len
     small = window < SMALL_CONTEXT
     limits = Limits.model_validate({"max_context": window, "max_turn_tokens": min(1024, window // 4),
-                                    "take_backs": 14 if small else 0, **budget})
+                                    "take_backs": 14 if small else 0,
+                                    "compact_at": None if small else COMPACT_AT, **budget})
     return Opened(client, "nano" if small else "copilot", limits)
 
 

@@ -84,6 +84,8 @@ class Screen:
                     self._say(event.text)
                 self._flush()
                 self._told = False
+            elif event.type == "compacted":
+                self.console.print("(the conversation was summed up to fit the window)", style="dim")
             elif event.type == "usage" and event.usage:
                 self._turn = event.usage
             elif event.type == "tool_call" and event.call:

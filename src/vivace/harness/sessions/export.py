@@ -29,21 +29,25 @@ def training_attempt(session: Session, renderer: Speller | None) -> Attempt:
         BadInput: nothing was answered yet, or there are no ids and no renderer.
     """
     state = session.state
-    if not any(message.role == "assistant" for message in state.messages):
+    parts = [*state.past, (state.messages, state.segment)]  # all but the first repeat the system message
+    if not any(message.role == "assistant" for said, _ in parts for message in said):
         raise BadInput(f"session {session.log.name} has no answer to learn from")
-    messages, segment = list(state.messages), state.segment
     if renderer is not None:
-        profile = get_profile(state.settings["profile"])
-        messages = [system_message(profile, native=True), *messages[1:]]
-        segment = render(messages, renderer)
-    elif not segment.ids:
+        system = system_message(get_profile(state.settings["profile"]), native=True)
+        turn, parts, given = 0, [], parts
+        for said, _ in given:
+            parts.append(([system, *said[1:]], render([system, *said[1:]], renderer, turn)))
+            turn += sum(message.role == "assistant" for message in said)
+    elif not all(segment.ids for _, segment in parts):
         raise BadInput(f"session {session.log.name} was held with an endpoint and has no ids; name the checkpoint that "
                        "is to learn from it with --model")
     usage = Usage()
     for row in state.turns:
         usage = add_usage(usage, Usage.model_validate(row["usage"]))
+    messages = [message for at, (said, _) in enumerate(parts) for message in said[min(at, 1) :]]
     trajectory = Trajectory(
-        task_id=f"session-{session.log.name}", messages=messages, segments=[segment], patch=_patch(session),
+        messages=messages,
+        task_id=f"session-{session.log.name}", segments=[segment for _, segment in parts], patch=_patch(session),
         outcomes=[ToolOutcome.model_validate(one) for row in state.turns for one in row["outcomes"]],
         usage=usage, turns=sum(row["turns"] for row in state.turns), seconds=sum(row["seconds"] for row in state.turns),
         hashes=state.turns[-1]["hashes"] if state.turns else {},
@@ -55,9 +59,9 @@ def training_attempt(session: Session, renderer: Speller | None) -> Attempt:
                                detail="the user has taken changes" if taken else "the user has taken no change"))
 
 
-def render(messages: list[Message], renderer: Speller) -> Segment:
-    """Ids, mask and turns of a conversation, as the loop would have recorded them."""
-    segment, turn = Segment(), 0
+def render(messages: list[Message], renderer: Speller, turn: int = 0) -> Segment:
+    """Ids, mask and turns of a conversation whose first answer is number `turn`, as the loop would have recorded it."""
+    segment = Segment()
     for message in messages:
         ids, mask = renderer.message(message)
         answered = message.role == "assistant"

@@ -21,12 +21,14 @@ INTERRUPTED = "ERROR: interrupted; it is not known whether this was run. Look at
 
 @dataclass
 class State:
-    """What a branch of the log comes to. `message_rows`: the row of each message. `pending`: changes (digests before
+    """What a branch of the log comes to. `message_rows`: the row of each message. `past`: conversations that were
+    summed up before this one. `pending`: changes (digests before
     and after, by path) that are in no checkout yet."""
 
     messages: list[Message] = field(default_factory=list)
     message_rows: list[int] = field(default_factory=list)
     segment: Segment = field(default_factory=Segment)
+    past: list[tuple[list[Message], Segment]] = field(default_factory=list)
     pending: dict[str, tuple[str | None, str | None]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     prompts: list[Row] = field(default_factory=list)
@@ -51,6 +53,11 @@ class State:
                 self.settings = row["settings"]
             case "system":
                 self.messages[0] = Message(role="system", content=row["content"])
+            case "compacted":
+                self.past.append((self.messages, self.segment))
+                self.messages = [Message.model_validate(message) for message in row["messages"]]
+                self.message_rows = [row["id"]] * len(self.messages)
+                self.segment = Segment.model_validate(row["segment"])
             case "segment":
                 self.segment = Segment.model_validate(row["segment"])
             case "turn":
@@ -155,6 +162,11 @@ class Session:
     def rendered(self, segment: Segment) -> None:
         """The ids of the conversation so far, rendered anew."""
         self._append("segment", segment=segment.model_dump())
+
+    def compacted(self, messages: Sequence[Message], segment: Segment) -> None:
+        """The conversation goes on with these messages alone."""
+        self._append("compacted", messages=[message.model_dump(exclude_defaults=True) for message in messages],
+                     segment=segment.model_dump())
 
     def forget(self, kept: int) -> None:
         """Only the first `kept` messages are left."""

@@ -35,6 +35,9 @@ class Recording(Hooks):
     def rendered(self, segment: Segment) -> None:
         self._session.rendered(segment)
 
+    def compacted(self, messages: Sequence[Message], segment: Segment) -> None:
+        self._session.compacted(messages, segment)
+
     def forgotten(self, kept: int) -> None:
         self._session.forget(kept)
         self._front.forgotten(kept)
@@ -98,4 +101,5 @@ def _past(session: Session, request: str, settings: dict[str, Any]) -> Past | No
     if settings != state.settings:
         first, segment = system_message(get_profile(settings["profile"]), settings["native"]), Segment()
     text = "\n\n".join([*state.remarks, request])
-    return Past([first, *rest], segment, [*session.unanswered(), Message(role="user", content=text)])
+    answers = sum(message.role == "assistant" for said, _ in state.past for message in said)
+    return Past([first, *rest], segment, [*session.unanswered(), Message(role="user", content=text)], answers)
