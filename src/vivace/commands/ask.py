@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from vivace.commands.choosing import API, EFFORT, as_api, as_effort
+from vivace.commands.choosing import API, BASE_URL, EFFORT, MODEL, as_api, as_effort
 
 
 def ask(
     question: Annotated[str, typer.Argument(help='In words: "where are timeouts handled?"')],
     repo: Annotated[Path, typer.Option(help="The checkout to look at.")] = Path("."),
-    model: Annotated[str | None, typer.Option(help="A checkpoint folder, or with --base-url a model name.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as "
-                                                 "http://localhost:8000/v1.")] = None,
+    model: MODEL = None,
+    base_url: BASE_URL = None,
     api: API = None,
     effort: EFFORT = None,
     plan: Annotated[bool, typer.Option("--plan", help="The question is a change: answer with a plan of it.")] = False,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vivace.core.errors import BadInput
-from vivace.core.types import Effort
-from vivace.harness.clients.openai import DIALECTS, Api
-from vivace.harness.limits import Prices
+
+if TYPE_CHECKING:  # what is only named here would make `vivace --help` slow
+    from vivace.core.types import Effort
+    from vivace.harness.clients.openai import Api
+    from vivace.harness.limits import Prices
 
 MODEL = Annotated[str | None, typer.Option(help="A checkpoint folder, or with --base-url a model name.")]
 BASE_URL = Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as http://localhost:8000/v1.")]
@@ -22,15 +24,16 @@ def as_api(text: str | None) -> Api | None:
     """BadInput for anything but an API."""
     if text is None:
         return None
-    for name in DIALECTS:
+    apis: tuple[Api, ...] = ("chat", "responses")
+    for name in apis:
         if text == name:
             return name
-    raise BadInput(f"--api {text}: choose one of {', '.join(DIALECTS)}")
+    raise BadInput(f"--api {text}: choose one of {', '.join(apis)}")
 
 
 def as_effort(text: str | None) -> Effort | None:
     """BadInput for anything but an effort."""
-    efforts: tuple[Effort, ...] = get_args(Effort)
+    efforts: tuple[Effort, ...] = ("low", "medium", "high")
     if text is None:
         return None
     for name in efforts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ from vivace.commands.interactive.review import HELP, review
 from vivace.commands.interactive.screen import Screen
 from vivace.commands.interactive.slash import COMMANDS, Slash
 from vivace.commands.interactive.text import plain
-from vivace.core.errors import VivaceError
+from vivace.core.errors import InfraError, VivaceError
 from vivace.core.files import state_dir
 from vivace.core.types import Trajectory, Usage
 from vivace.harness.limits import Limits
@@ -61,6 +62,7 @@ class Interactive:
         self.front = Front(self.screen)
         self.done = False
         self._worker: threading.Thread | None = None
+        self._over = threading.Event()  # set by the worker before it calls `_ending`
         self._ending: Callable[[], None] = lambda: None
         self._typed = ""  # what stood in the line when a turn ended
         history = FileHistory(str(state_dir() / "history"))
@@ -73,6 +75,7 @@ class Interactive:
 
     def run(self) -> None:
         self._greet()
+        before = signal.signal(signal.SIGINT, self._interrupted)  # between two prompts it is a signal, not a key
         try:
             while not self.done:
                 self._tell_notices()
@@ -84,8 +87,13 @@ class Interactive:
                 elif line:
                     self._turn(line)
         finally:
+            signal.signal(signal.SIGINT, before)
             self.front.close()
         self.console.print(f"the session is kept: vivace agent --resume {self.session.log.name}", style="dim")
+
+    def _interrupted(self, *_: object) -> None:
+        if self._worker is not None:
+            self.front.stop()
 
     def ask_key(self, question: str, keys: str) -> str:
         """One key of `keys`; Ctrl-C and Ctrl-D are the last of them."""
@@ -112,10 +120,9 @@ class Interactive:
         result: list[Trajectory | VivaceError] = []
         worker = threading.Thread(target=self._work, args=(request, result), name="agent", daemon=True)
         self._worker = worker
+        self._over.clear()
         worker.start()
-        while worker.is_alive() or not result:
-            if not worker.is_alive():
-                raise RuntimeError("the agent's thread ended without a result")  # its traceback is on the screen
+        while not self._over.is_set():
             line = self._read()
             if line.startswith("/") and line not in _LATER:
                 self.console.print(f"{line.split()[0]} has to wait for the end; Ctrl-C stops", style="yellow")
@@ -124,7 +131,10 @@ class Interactive:
             elif line:
                 self.front.steer(line)
                 self.console.print(Text(f"> {line}  (read next)", style="bold"))
+        worker.join()
         self._worker = None
+        if not result:
+            raise RuntimeError("the agent's thread ended without a result")  # its traceback is on the screen
         self._conclude(result[0])
 
     def _work(self, request: str, result: list[Trajectory | VivaceError]) -> None:
@@ -136,7 +146,10 @@ class Interactive:
             result.append(done)
         except VivaceError as error:
             result.append(error)
+        except OSError as error:  # the disk, most likely: what was written until then is there
+            result.append(InfraError(f"{error.filename or 'the session'}: {error.strerror or error}"))
         finally:
+            self._over.set()
             self._ending()
 
     def _limits(self) -> Limits:
@@ -158,7 +171,7 @@ class Interactive:
             why = result.error or {"cancelled": "stopped; say how to go on"}.get(
                 result.stop_reason, f"ended by its limit: {result.stop_reason}")
             self.console.print(why, style="yellow", markup=False)
-        if self.session.pending():
+        if self.session.pending() and not self.done:
             self.decide()
 
     def decide(self) -> None:
@@ -186,7 +199,7 @@ class Interactive:
             loop = app.loop
             if self._worker is not None and loop is not None:
                 self._ending = lambda: _call(loop, finish)
-                if not self._worker.is_alive():
+                if self._over.is_set():
                     loop.call_soon(finish)
 
         try:

@@ -201,7 +201,7 @@ class OpenAIClient:
                 return once()
             except refusals.FieldRefused as refused:
                 if body is None or not self._learn(refused.detail, body):
-                    raise refused.error from None
+                    raise refused.error() from None
                 continue
             except ModelError as error:
                 restarting = isinstance(error, Unreachable) and self._answered  # a wrong address, otherwise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from vivace.core.errors import (
@@ -39,9 +39,9 @@ class Asked(Protocol):
 
 
 class FieldRefused(Exception):
-    """A 400 or 422 that may be about one field; `error` is what it is otherwise."""
+    """A 400 or 422 that may be about one field; `error()` is what it is otherwise."""
 
-    def __init__(self, detail: str, error: ModelError) -> None:
+    def __init__(self, detail: str, error: Callable[[], ModelError]) -> None:
         super().__init__(detail)
         self.detail, self.error = detail, error
 
@@ -67,7 +67,7 @@ def check(asked: Asked, status: int, text: str, headers: Mapping[str, str] | Non
     if status == 404 or (status == 400 and "model" in said.lower() and not _FIELD.search(said)):
         raise _unknown_model(asked, said)
     if status in (400, 422) and _FIELD.search(said):
-        raise FieldRefused(said, _unknown_model(asked, said) if "model" in said.lower() else refused)
+        raise FieldRefused(said, lambda: _unknown_model(asked, said) if "model" in said.lower() else refused)
     raise refused
 
 
