@@ -209,8 +209,9 @@ class _Attempt:
     def _compact_if_full(self) -> StopReason | None:
         """Sum the conversation up and go on in a new segment, once it takes up `compact_at` of the window."""
         share, before = self.limits.compact_at, self._length()
-        begun = len(self.record.messages) <= 2
-        if share is None or begun or self.limits.take_backs or before < share * self.limits.max_context:
+        if share is None or before < share * self.limits.max_context:
+            return None
+        if self.limits.take_backs or len(self.record.messages) <= 2 or self.hooks.stopped():
             return None
         self._add(Message(role="user", content=compact.REQUEST))
         room = self._room()
