@@ -10,8 +10,9 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from vivace.commands import evaluate
+from vivace.commands import evaluate, sessions
 from vivace.commands import model as model_commands
+from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
@@ -54,51 +55,6 @@ def run(
 
 
 @app.command()
-def agent(
-    prompt: Annotated[str, typer.Argument(help="What to do, in words.")],
-    repo: Annotated[Path, typer.Option(help="The checkout to work in.")] = Path("."),
-    model: Annotated[str | None, typer.Option(help="A checkpoint folder, or with --base-url a model name.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as "
-                                                 "http://localhost:8000/v1.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the changes without asking.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON; applies only with "
-                                          "--yes.")] = False,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
-) -> None:
-    """Let a model work in a copy of a checkout; shows the diff and applies it when you agree."""
-    from vivace.commands.live import live
-    from vivace.recipe.agent import work
-
-    hooks = live(as_json)
-
-    def approve(diff: str) -> bool:
-        if as_json:
-            return yes
-        from rich.syntax import Syntax
-
-        if console.is_terminal:
-            console.print(Syntax(diff, "diff", background_color="default", word_wrap=True))
-        else:
-            typer.echo(diff)
-        try:
-            return yes or typer.confirm("Apply these changes?", default=False, err=True)
-        except typer.Abort:  # nobody there to answer
-            typer.echo(err=True)
-            return False
-
-    result = work(prompt, repo, model=model, base_url=base_url, temperature=temperature, approve=approve,
-                  hooks=hooks)
-    if as_json:
-        hooks.done(result)
-        raise typer.Exit(0 if result.applied else 1)
-    if result.answer:
-        console.print(result.answer, markup=False, highlight=False, soft_wrap=True)
-    console.print(result.line(), markup=False, soft_wrap=True)
-    if not result.applied:
-        raise typer.Exit(1)
-
-
-@app.command()
 def doctor() -> None:
     """Say which sandbox holds here and what it guarantees."""
     from vivace.sandbox import open_sandbox
@@ -111,7 +67,9 @@ def doctor() -> None:
             console.print(f"  {sign}: {line}")
 
 
+app.command()(agent)
 app.command()(ask)
+app.add_typer(sessions.app, name="sessions")
 
 
 def main() -> None:

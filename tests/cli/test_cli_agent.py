@@ -14,7 +14,7 @@ import pytest
 
 from harness.chat_server import ChatServer, said, serving
 from tiny_package import CLEAN
-from vivace import cli
+from vivace.commands import agent as agent_command
 
 ASK = "the test in tests/test_shapes.py fails, fix it"
 AREA = "shapes/area.py"
@@ -94,6 +94,35 @@ def test_nothing_to_change(vivace: Callable, repo: Path) -> None:
     assert cost.startswith("no changes; 3 tokens generated (900 read) in 1 turns")
 
 
+@pytest.mark.parametrize(("more", "words"), [
+    (["x", "--effort", "huge"], "effort 'huge': choose one of low, medium, high"),
+    (["x", "--api", "soap"], "--api soap: choose one of chat, responses"),
+    (["x", "--price", "cheap"], "--price cheap: write IN/CACHED/OUT"),
+    (["x", "--max-cost", "1"], "--max-cost needs --price"),
+    (["x", "--continue"], "leave the prompt, -p and --json out"),
+    ([], "nothing to do"),
+])
+def test_options_that_make_no_sense(vivace: Callable, repo: Path, monkeypatch: pytest.MonkeyPatch, more: list[str],
+                                    words: str) -> None:  # fmt: skip
+    answering(monkeypatch, "")
+    done = vivace("agent", *more, "--repo", repo, "--base-url", "http://127.0.0.1:9", "--model", "tiny")
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_a_request_from_standard_input_within_its_budgets(vivace: Callable, repo: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two answers of 80 tokens cost more than 0.001 at 10 a million: the second is the last."""
+    answering(monkeypatch, ASK)
+    with serving(*ANSWERS) as server:
+        done = vivace("agent", "-p", *arguments(server, repo)[2:], "--price", "0/0/10", "--max-cost", "0.0007",
+                      "--effort", "low", "--yes")  # fmt: skip
+    assert done.code == 0
+    assert "stopped by: cost; 80 tokens" in done.out
+    assert len(server.requests) == 2
+    assert {request["reasoning_effort"] for request in server.requests} == {"low"}
+
+
 def test_the_key_comes_from_the_environment(vivace: Callable, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIVACE_API_KEY", "s3cret")
     with serving(said("Yes.")) as server:
@@ -120,7 +149,7 @@ def test_a_terminal_sees_the_diff_in_colour_and_whole(
     from rich.console import Console
 
     shown: Any = io.StringIO()
-    monkeypatch.setattr(cli, "console", Console(file=shown, force_terminal=True, width=60))
+    monkeypatch.setattr(agent_command, "console", Console(file=shown, force_terminal=True, width=60))
     with serving(*ANSWERS[1:2], *ANSWERS[3:]) as server:
         done = vivace(*arguments(server, repo, "--yes"))
     assert done.code == 0

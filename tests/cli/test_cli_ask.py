@@ -78,7 +78,7 @@ def test_calls_fit_a_line_of_a_narrow_terminal(capsys: pytest.CaptureFixture[str
     assert line.startswith("- grep_search a very long")
     assert len(line) <= 40
     read = ToolCall(name="read_file", arguments={"filePath": "/workspace/a.py", "startLine": 3, "endLine": 9})
-    assert describe(read) == "read_file /workspace/a.py:3-9"
+    assert describe(read) == "read_file a.py:3-9"
 
 
 def test_what_was_said_is_shown_once_when_calls_run_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tiny_decoder import tiny
 
-from vivace.core.errors import BadInput, ContextOverflow
-from vivace.core.protocols import Client
-from vivace.core.types import Message, Sampling
+from vivace.core.errors import BadInput, ContextOverflow, Stopped
+from vivace.core.protocols import Client, StreamingClient
+from vivace.core.types import Delta, Message, Sampling
 from vivace.engine import NativeClient, load_client
 from vivace.model import save_checkpoint
 from vivace.text.chat import Renderer
@@ -51,6 +51,34 @@ def test_answers_with_exact_ids(client: NativeClient) -> None:
     assert again.usage.cached_tokens == len(rendered) - 1
 
 
+class Listener:
+    def __init__(self, patience: int = 10**9) -> None:
+        self.heard: list[Delta] = []
+        self.patience = patience
+
+    def delta(self, delta: Delta) -> None:
+        self.heard.append(delta)
+
+    def stopped(self) -> bool:
+        return len(self.heard) >= self.patience
+
+
+def test_an_answer_that_is_listened_to_is_the_same(client: NativeClient) -> None:
+    assert isinstance(client, StreamingClient)
+    sampling = Sampling(seed=4, max_tokens=60)
+    silent, listener = client.complete(TALK, sampling=sampling), Listener()
+    aloud = client.stream(TALK, sampling=sampling, listener=listener)
+    assert (aloud.ids, aloud.logprobs, aloud.message) == (silent.ids, silent.logprobs, silent.message)
+    assert "".join(delta.text for delta in listener.heard) == aloud.message.content
+    assert [delta.call for delta in listener.heard if delta.call] == [call.name for call in aloud.message.tool_calls]
+
+
+def test_an_answer_that_is_given_up_leaves_the_engine_free(client: NativeClient) -> None:
+    with pytest.raises(Stopped):
+        client.stream(TALK, sampling=Sampling(max_tokens=10**6), listener=Listener(patience=2))
+    assert client.complete(TALK, sampling=Sampling(max_tokens=3)).usage.output_tokens == 3
+
+
 def test_a_second_turn_starts_from_the_first(client: NativeClient) -> None:
     first = client.complete(TALK, sampling=Sampling(max_tokens=10))
     assert first.ids is not None
@@ -75,5 +103,7 @@ def test_effort_is_rendered(checkpoint: Path) -> None:
         plain = Renderer(client.codec.tokenizer).render(TALK)[0]
         answer = client.complete(TALK, sampling=Sampling(max_tokens=1))
         assert (client.name, answer.usage.input_tokens) == ("n", len(plain) + 2)
+        client.effort = None
+        assert client.complete(TALK, sampling=Sampling(max_tokens=1)).usage.input_tokens == len(plain) + 1
     finally:
         client.close()

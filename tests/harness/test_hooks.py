@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import pytest
 from calc_repo import TASK, call, script
 
-from vivace.core.types import Message, ToolCall, Trajectory
+from vivace.core.types import Message, Segment, ToolCall, Trajectory
 from vivace.harness.calls import run_calls
 from vivace.harness.clients.scripted import ScriptedClient
 from vivace.harness.environment import Environment
-from vivace.harness.hooks import Event, Hooks
+from vivace.harness.hooks import Event, Hooks, Past
 from vivace.harness.loop import Limits, run
 from vivace.harness.tools.base import Context, Result, Tool
 from vivace.harness.tools.read_file import ReadFileArgs
@@ -34,7 +34,7 @@ class Recorder(Hooks):
     def event(self, event: Event) -> None:
         self.events.append(event)
 
-    def recorded(self, message: Message, workspace: Workspace) -> None:
+    def recorded(self, message: Message, workspace: Workspace, piece: Segment) -> None:
         self.messages.append(message)
 
     def refusal(self, call: ToolCall, workspace: Workspace) -> str | None:
@@ -90,8 +90,8 @@ def test_a_conversation_goes_on_where_it_was(env: Environment) -> None:
     first = attempt(env, Recorder(), LOOK, SAY)
 
     class GoingOn(Recorder):
-        def history(self) -> Sequence[Message]:
-            return [*first.messages, Message(role="user", content="Now fix add")]
+        def history(self) -> Past:
+            return Past([*first.messages, Message(role="user", content="Now fix add")])
 
     hooks = GoingOn()
     second = attempt(env, hooks, LOOK, SAY, EDIT, SAY)  # the script counts the answers of the first part too

@@ -7,24 +7,27 @@ from typing import Annotated
 
 import typer
 
+from vivace.commands.choosing import API, BASE_URL, EFFORT, MODEL, as_api, as_effort
+
 
 def ask(
     question: Annotated[str, typer.Argument(help='In words: "where are timeouts handled?"')],
     repo: Annotated[Path, typer.Option(help="The checkout to look at.")] = Path("."),
-    model: Annotated[str | None, typer.Option(help="A checkpoint folder, or with --base-url a model name.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as "
-                                                 "http://localhost:8000/v1.")] = None,
+    model: MODEL = None,
+    base_url: BASE_URL = None,
+    api: API = None,
+    effort: EFFORT = None,
     plan: Annotated[bool, typer.Option("--plan", help="The question is a change: answer with a plan of it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON.")] = False,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
 ) -> None:
     """Ask a question about a checkout; the model can read and search, and change nothing."""
     from vivace.commands.live import live
-    from vivace.recipe.agent import work
+    from vivace.recipe.agent import Choice, work
 
     hooks = live(as_json)
-    result = work(question, repo, model=model, base_url=base_url, temperature=temperature, approve=lambda diff: False,
-                  mode="plan" if plan else "ask", hooks=hooks)
+    choice = Choice(model, base_url, as_api(api), as_effort(effort), temperature)
+    result = work(question, repo, choice, approve=lambda diff: False, mode="plan" if plan else "ask", hooks=hooks)
     if as_json:
         hooks.done(result)
     else:

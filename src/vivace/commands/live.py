@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vivace.core.types import ToolCall
 from vivace.harness.hooks import Event, Hooks
-from vivace.harness.tools.base import ERROR_KINDS
+from vivace.harness.tools.base import ERROR_KINDS, ROOT
 from vivace.recipe.agent import Outcome
 
 _SHOWN = ("filePath", "query", "path", "command", "prompt", "filePaths", "files", "testNames")
@@ -58,6 +58,7 @@ class Live(Hooks):
 def describe(call: ToolCall) -> str:
     """A call on one line: its name and what it is about."""
     about = next((call.arguments[name] for name in _SHOWN if call.arguments.get(name)), "")
+    about = str(about).replace(f"{ROOT}/", "")
     lines = [call.arguments.get("startLine"), call.arguments.get("endLine")]
     span = "-".join(str(line) for line in lines if line) if call.name == "read_file" else ""
     text = " ".join(f"{call.name} {about}".split())

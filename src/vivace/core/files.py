@@ -85,8 +85,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             raise BadInput(f"{path}:{number} is not JSON ({error.msg}); restore it or delete that line") from error
 
 
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Append one row and flush it, so that progress survives a crash.
+def append_jsonl(path: Path, row: dict[str, Any], *, durable: bool = False) -> None:
+    """Append one row and flush it, so that progress survives a crash; `durable`: one of the machine, too (fsync).
 
     A partial last line (a crash while writing) is cut off first: rows never run together.
     """
@@ -96,6 +96,9 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
         file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _ends_with_newline(file: Any) -> bool:
@@ -121,4 +124,13 @@ def cache_dir(*parts: str) -> Path:
     root = Path(os.environ.get("VIVACE_CACHE") or Path.home() / ".cache" / "vivace")
     path = root.joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def state_dir(*parts: str) -> Path:
+    """A folder for what a user would miss: under VIVACE_STATE, else $XDG_STATE_HOME/vivace (~/.local/state/vivace).
+    Made if absent, closed to others."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    path = Path(os.environ.get("VIVACE_STATE") or Path(home) / "vivace").joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path

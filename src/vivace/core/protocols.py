@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from vivace.core.types import Completion, Message, Sampling
+from vivace.core.types import Completion, Delta, Message, Sampling
 
 
 class Codec(Protocol):
@@ -34,4 +34,27 @@ class Client(Protocol):
         tools: Sequence[dict[str, Any]],
         sampling: Sampling,
         prompt_ids: Sequence[int] = (),
+    ) -> Completion: ...
+
+
+class Listener(Protocol):
+    """Whoever hears an answer while it is given."""
+
+    def delta(self, delta: Delta) -> None: ...
+    def stopped(self) -> bool: ...
+
+
+@runtime_checkable
+class StreamingClient(Client, Protocol):
+    """A client that can be listened to. `stream` returns what `complete` would; it asks `stopped` several times a
+    second and, once that is so, gives the answer up with `core.errors.Stopped`."""
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[dict[str, Any]],
+        sampling: Sampling,
+        prompt_ids: Sequence[int] = (),
+        listener: Listener,
     ) -> Completion: ...

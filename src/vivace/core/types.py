@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -71,6 +72,17 @@ class Completion(Record):
     logprobs: list[float] | None = None
     finish_reason: Literal["stop", "length"] = "stop"
     usage: Usage = Field(default_factory=Usage)
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of an answer while it is given: more `text`; the name of a tool that is being called (`call`), or more of
+    the `arguments` of that call as they are written. `again`: all pieces so far are void, the answer begins anew."""
+
+    text: str = ""
+    call: str = ""
+    arguments: str = ""
+    again: bool = False
 
 
 class TestSpec(Record):
@@ -170,7 +182,7 @@ class Trajectory(Record):
     outcomes: list[ToolOutcome] = Field(default_factory=list)
     patch: str = ""
     stop_reason: Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "infra",
-                         "cancelled"] = "complete"
+                         "cancelled", "cost"] = "complete"
     usage: Usage = Field(default_factory=Usage)
     turns: int = 0
     taken_back: int = 0
@@ -183,6 +195,8 @@ class Trajectory(Record):
     "stopped": a limit ended that run (its processor time, memory, ...), which is tighter than that of grading."""
     seconds: float = 0.0
     error: str = ""
+    error_kind: str = ""
+    """`kind` of the error in `core.errors`, where one ended the attempt."""
     hashes: dict[str, str] = Field(default_factory=dict)
 
     def answer(self) -> str:

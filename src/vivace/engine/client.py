@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vivace.core.errors import ContextOverflow
+from vivace.core.protocols import Listener
 from vivace.core.types import Completion, Effort, Message, Sampling, Usage
 from vivace.engine.engine import Engine
+from vivace.engine.listening import generate_aloud
 from vivace.model.checkpoint import load_checkpoint
 from vivace.text.chat import Renderer
 from vivace.text.tokenizer import Tokenizer
@@ -25,6 +27,15 @@ class NativeClient:
         """Tokens of prompt and answer together that the model can read."""
         return self.engine.max_len
 
+    @property
+    def effort(self) -> Effort | None:
+        """Which effort conversations ask for; may be set for those rendered from then on."""
+        return self.codec.effort
+
+    @effort.setter
+    def effort(self, effort: Effort | None) -> None:
+        self.codec = Renderer(self.codec.tokenizer, effort)
+
     def complete(
         self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
         prompt_ids: Sequence[int] = (),
@@ -34,13 +45,28 @@ class NativeClient:
         `tools` are not rendered here: what a native model knows of them stands in its system message.
         The answer gets at most the room left in the context; ContextOverflow when there is none.
         """
+        return self._answer(messages, sampling, prompt_ids, None)
+
+    def stream(
+        self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
+        prompt_ids: Sequence[int] = (), listener: Listener,
+    ) -> Completion:
+        """The same answer, told to `listener` while it is drawn; raises Stopped when it wants no more."""
+        return self._answer(messages, sampling, prompt_ids, listener)
+
+    def _answer(
+        self, messages: Sequence[Message], sampling: Sampling, prompt_ids: Sequence[int], listener: Listener | None
+    ) -> Completion:
         ids = list(prompt_ids) or [*self.codec.render(messages)[0], *self.codec.generation_prompt()]
         room = self.engine.max_len - len(ids)
         if room < 1:
             raise ContextOverflow(
                 f"the conversation has {len(ids)} tokens, {self.name} reads {self.engine.max_len}; start a new one"
             )
-        answer = self.engine.generate(ids, sampling, [self.codec.end])
+        if listener is None:
+            answer = self.engine.generate(ids, sampling, [self.codec.end])
+        else:
+            answer = generate_aloud(self.engine, self.codec.tokenizer, ids, sampling, [self.codec.end], listener)
         return Completion(
             message=self.codec.parse(answer.ids), ids=answer.ids, logprobs=answer.logprobs,
             finish_reason="stop" if answer.finish_reason == "stop" else "length",

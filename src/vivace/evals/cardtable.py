@@ -10,6 +10,8 @@ from vivace.core.types import Attempt
 from vivace.evals import stats, table
 from vivace.evals.compare import items, pair, summarise, tokens_of
 from vivace.evals.runs import SuiteRun, require_comparable
+from vivace.harness.limits import Prices as Prices
+from vivace.harness.limits import cost
 
 DEFINITIONS = (
     "tokens (K): thousands of tokens that the model generated per attempt (reasoning, tool calls and text, all turns), "
@@ -24,8 +26,6 @@ DEFINITIONS = (
     "budget and refused count as failed; judge's and simulator's tokens are apart and in no other column",
     "cost: at the prices given with --price, without judges; – where none were given",
 )
-Prices = tuple[float, float, float]
-"""Dollars per million tokens: uncached input, cached input, output."""
 HEADER = ["benchmark", "model", "n", "k", "pass", "baseline", "diff [95%]", "p", "Holm", "tok K", "base tok K",
           "ratio [95%]", "no verdict"]
 DETAIL = ["benchmark", "model", "pass [95%]", "solved tok", "median", "p90", "tok/solved", "uncached in", "cached in",
@@ -52,8 +52,7 @@ def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[st
     }
     if prices is not None:
         spent = [a.trajectory.usage for a in attempts]
-        row["cost"] = sum(prices[0] * (u.input_tokens - u.cached_tokens) + prices[1] * u.cached_tokens
-                          + prices[2] * u.output_tokens for u in spent) / 1e6
+        row["cost"] = sum(cost(usage, prices) for usage in spent)
     return row
 
 

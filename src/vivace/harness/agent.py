@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,19 +58,9 @@ def run_agent(
         BadInput: no such folder, unreadable, the prompt needs tests and there are none, or a file changed meanwhile.
         InfraError: the endpoint or the sandbox failed before anything was done.
     """
-    repo = _readable(repo)
-    with Workspace(repo, open_sandbox(), env=_import_path(repo)) as workspace:
-        checkout = Checkout(workspace)
-        works = get_profile(profile).purpose == "work"
-        tests = _tests_in(prompt, repo, workspace.files()) if works else _Tests([], False)
-        python = find_python(repo, workspace, needed=tests.needed) if works else Path(sys.executable)
-        task = Task(
-            id=f"agent-{digest([prompt, repo.name])}", family="agent", stage="user", env="checkout", repo=repo.name,
-            split="eval", licence="", problem_statement=prompt, bug_patch="", gold_patch="",
-            FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
-        )  # fmt: skip
-        env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
-        trajectory = run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
+    with open_checkout(repo) as (workspace, checkout):
+        trajectory = work_in(workspace, prompt, client, limits, profile=profile, sampling=sampling, seed=seed,
+                             hooks=hooks)
         if trajectory.stop_reason == "infra" and not trajectory.patch:
             raise InfraError(trajectory.error)
         if workspace.changed_files():
@@ -77,6 +68,43 @@ def run_agent(
             if approve(trajectory.patch):
                 checkout.apply()
     return trajectory
+
+
+@contextmanager
+def open_checkout(repo: Path) -> Iterator[tuple[Workspace, Checkout]]:
+    """A private copy of the checkout `repo` in the sandbox. BadInput when there is no such folder, or no way in."""
+    repo = _readable(repo)
+    with Workspace(repo, open_sandbox(), env=_import_path(repo)) as workspace:
+        yield workspace, Checkout(workspace)
+
+
+def work_in(
+    workspace: Workspace,
+    prompt: str,
+    client: Client,
+    limits: Limits,
+    *,
+    profile: str = "copilot",
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    hooks: Hooks | None = None,
+) -> Trajectory:
+    """Have `client` do what `prompt` asks in `workspace`, the copy of a checkout; which stays as it is.
+
+    Raises:
+        BadInput: the prompt needs tests and there are none.
+    """
+    repo = workspace.base
+    works = get_profile(profile).purpose == "work"
+    tests = _tests_in(prompt, repo, workspace.files()) if works else _Tests([], False)
+    python = find_python(repo, workspace, needed=tests.needed) if works else Path(sys.executable)
+    task = Task(
+        id=f"agent-{digest([prompt, repo.name])}", family="agent", stage="user", env="checkout", repo=repo.name,
+        split="eval", licence="", problem_statement=prompt, bug_patch="", gold_patch="",
+        FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
+    )  # fmt: skip
+    env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
+    return run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
 
 
 def _test_runner(workspace: Workspace, python: Path) -> Callable[[list[str] | None], TestReport]:

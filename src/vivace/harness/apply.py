@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,21 +30,21 @@ class Checkout:
         Raises:
             BadInput: a symlink is involved, or a file was changed in the checkout since the workspace was opened.
         """
-        root, files = self.root.resolve(), self.workspace.tree_changes()
-        changed = self.workspace.changed_files()
+        changed, files = self.workspace.changed_files(), self.workspace.tree_changes()
+        refuse_symlinks(self.root, changed)
         for path in changed:
-            if not (self.root / path).parent.resolve().is_relative_to(root) or (self.root / path).is_symlink():
-                raise BadInput(f"{path} goes through a symlink; nothing was applied: edit the real file")
             if path not in files:
                 raise BadInput(f"the agent made {path} a symlink; nothing was applied: make it by hand if it is wanted")
         for path in changed:
-            if _stamp(self.root / path) != self._stamps.get(path):
+            if not self.unchanged(path):
                 raise BadInput(f"{path} changed while the agent worked; nothing was applied: run it again")
+
+    def unchanged(self, path: str) -> bool:
+        """Whether a file of the checkout is what it was when the workspace was opened."""
+        return _stamp(self.root / path) == self._stamps.get(path)
 
     def apply(self) -> list[str]:
         """Write, create and delete files as the workspace has them; returns their paths.
-
-        Modes are kept. If one file cannot be written, those already written are put back.
 
         Raises:
             BadInput: as `check`; nothing was applied.
@@ -51,20 +52,36 @@ class Checkout:
         """
         self.check()
         wanted = self.workspace.tree_changes()
-        done: list[tuple[Path, bytes | None, int]] = []
-        try:
-            for path, data in sorted(wanted.items(), key=lambda item: item[1] is not None):  # deletions first
-                target = self.root / path
-                before = target.read_bytes() if target.is_file() else None
-                mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o644
-                done.append((target, before, mode))
-                _put(target, data, mode)
-        except (OSError, InfraError) as error:
-            for target, before, mode in reversed(done):
-                with suppress(OSError, InfraError):
-                    _put(target, before, mode)
-            raise InfraError(f"could not apply the changes ({error}); the files are as they were") from error
+        write_all(self.root, wanted)
         return sorted(wanted)
+
+
+def refuse_symlinks(root: Path, paths: Iterable[str]) -> None:
+    """Raise BadInput if one of these files is a symlink or lies behind one."""
+    for path in paths:
+        if not (root / path).parent.resolve().is_relative_to(root.resolve()) or (root / path).is_symlink():
+            raise BadInput(f"{path} goes through a symlink; nothing was applied: edit the real file")
+
+
+def write_all(root: Path, wanted: Mapping[str, bytes | None]) -> None:
+    """Give all these files their contents (None: delete), or none of them. Modes are kept.
+
+    Raises:
+        InfraError: one could not be written; those that were are put back.
+    """
+    done: list[tuple[Path, bytes | None, int]] = []
+    try:
+        for path, data in sorted(wanted.items(), key=lambda item: item[1] is not None):  # deletions first
+            target = root / path
+            before = target.read_bytes() if target.is_file() else None
+            mode = stat.S_IMODE(target.stat().st_mode) if before is not None else 0o644
+            done.append((target, before, mode))
+            _put(target, data, mode)
+    except (OSError, InfraError) as error:
+        for target, before, mode in reversed(done):
+            with suppress(OSError, InfraError):
+                _put(target, before, mode)
+        raise InfraError(f"could not apply the changes ({error}); the files are as they were") from error
 
 
 def _stamp(path: Path) -> _Stamp | None:

@@ -43,7 +43,7 @@ def run_calls(
 def _runner(profile: Profile, context: Context, turn: int, hooks: Hooks) -> Callable[[ToolCall], Outcome]:
     def run(call: ToolCall) -> Outcome:
         hooks.event(Event(type="tool_call", turn=turn, call=call))
-        refused = hooks.refusal(call, context.env.workspace)
+        refused = "not run, the user stopped" if hooks.stopped() else hooks.refusal(call, context.env.workspace)
         if refused is None:
             result, outcome = profile.call(call, context, turn)
         else:

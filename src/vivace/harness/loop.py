@@ -2,62 +2,41 @@
 
 from __future__ import annotations
 
-import time
-from typing import Literal
+from collections.abc import Sequence
 
-from pydantic import Field
-
-from vivace.core.errors import BadInput, ContextOverflow, InfraError
+from vivace.core.errors import BadInput, ContextOverflow, InfraError, Stopped
 from vivace.core.protocols import Client
 from vivace.core.types import (
     Completion,
     Drawn,
     Forgotten,
     Message,
-    Record,
     Sampling,
     Task,
     ToolOutcome,
     Trajectory,
-    Usage,
 )
+from vivace.harness import compact
+from vivace.harness.asking import ask
 from vivace.harness.attachments import FULL, TERSE, Attachment, attachments
 from vivace.harness.calls import run_calls
 from vivace.harness.environment import Environment
 from vivace.harness.hooks import Event, Hooks
+from vivace.harness.limits import Budget, StopReason
+from vivace.harness.limits import Limits as Limits
 from vivace.harness.prompts import opening, prompt_hash
 from vivace.harness.stuck import StuckDetector
+from vivace.harness.subagent import explorer
 from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
 from vivace.harness.tools.base import Context, Result
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
 from vivace.harness.transcript import Transcript
 
-StopReason = Literal["complete", "turns", "tokens", "context", "seconds", "tests", "format", "stuck", "cancelled"]
-
 INVALID_TURNS = 3
 """Turns in a row that may be unusable (no such tool, bad arguments, cut short) before the attempt ends."""
-SHORTEST_ANSWER = 8
-"""Tokens of room below which asking for another answer is pointless."""
 _INVALID = frozenset({"unknown_tool", "invalid_input", "cut"})
 _CHARACTERS_PER_TOKEN = 3.4
-
-
-class Limits(Record):
-    """Budgets of one attempt. Token counts are the client's own."""
-
-    max_turns: int = Field(default=16, ge=1)
-    max_output_tokens: int = Field(default=4096, ge=1)
-    """Generated tokens in all."""
-    max_turn_tokens: int = Field(default=1024, ge=1)
-    """Generated tokens of one answer."""
-    max_context: int = Field(default=32_768, ge=64)
-    """Prompt and answer together."""
-    max_seconds: float = Field(default=600.0, gt=0)
-    max_test_runs: int = Field(default=16, ge=0)
-    take_backs: int = Field(default=0, ge=0)
-    """Answers that had no effect or did not help, which are forgotten and asked for again: see `harness.takebacks`.
-    With them, an attempt also ends when it asks for tests and `max_test_runs` are used up."""
 
 
 def run(
@@ -103,57 +82,75 @@ class _Attempt:
     ) -> None:
         self.task, self.client, self.limits, self.profile, self.hooks = task, client, limits, profile, hooks
         self.sampling, self.seed = sampling, seed
-        self.context = Context(env, profile.terse, limits.max_test_runs, explore=self._explore)
+        self.budget = Budget(limits)
+
+        def look(asked: Task, within: Limits, quiet: Hooks) -> Trajectory:
+            return run(asked, env, client, within, profile="explore", sampling=sampling, seed=seed, hooks=quiet)
+
+        self.context = Context(env, profile.terse, limits.max_test_runs,
+                               explore=explorer(task, self.budget, hooks, look))
         self.record = Transcript(client.codec)
         self.schemas = profile.schemas()
-        self.usage = Usage()
+        self.past: list[Transcript] = []  # conversations that were summed up, before `record`
+        self.counted = (0, 0)  # messages, and their tokens (tools included) by the endpoint's count
         self.outcomes: list[ToolOutcome] = []
         self.forgotten: list[Forgotten] = []
         self.avoid: dict[int, list[Drawn]] = {}  # answers taken back, by the length of the record they followed
         self.stuck = StuckDetector()
         self.safe: SafePoint | None = None
         self.several = False
-        self.turn = self.asked = self.taken_back = self.invalid = 0
-        self.start = time.monotonic()
+        self.turn = self.taken_back = self.invalid = 0
 
     def run(self) -> Trajectory:
-        env = self.context.env
-        reason, error, patch, tests = "infra", "", "", ""
+        env, failure = self.context.env, None
+        reason, patch, tests = "infra", "", ""
         try:
-            history, attached = self.hooks.history(), self._attached()
-            for message in history or opening(self.task, self.profile, self.client.codec is not None, attached):
-                self.record.add(message)
-                if history is None:
-                    self.hooks.recorded(message, env.workspace)
-            self.several = len(attached) > 1
-            for one in attached:
-                self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
-            if self.limits.take_backs:
-                self.safe = self._safe_point(len(self.task.PASS_TO_PASS))
+            self._begin()
             reason = self._play()
-        except InfraError as failure:
-            error = str(failure)
+        except InfraError as error:
+            failure = error
         try:
             patch, tests = env.workspace.diff(), self._tests_at_end()
-        except InfraError as failure:
-            reason, error = "infra", error or str(failure)
+        except InfraError as error:
+            reason, failure = "infra", failure or error
+        parts = [*enumerate([*self.past, self.record])]  # all but the first repeat the system message
         return Trajectory.model_validate({
             "task_id": self.task.id,
-            "messages": self.record.messages,
-            "segments": [self.record.segment] if self.client.codec else [],
+            "messages": [message for at, part in parts for message in part.messages[min(at, 1) :]],
+            "segments": [part.segment for _, part in parts] if self.client.codec else [],
             "outcomes": self.outcomes,
             "patch": patch,
             "stop_reason": reason,
-            "usage": self.usage,
-            "turns": self.asked,
+            "usage": self.budget.usage,
+            "turns": self.budget.asked,
             "taken_back": self.taken_back,
             "forgotten": self.forgotten,
             "test_runs": self.context.test_runs,
             "tests_at_end": tests,
-            "seconds": round(time.monotonic() - self.start, 3),
-            "error": error,
+            "seconds": round(self.budget.seconds, 3),
+            "error": str(failure or ""),
+            "error_kind": failure.kind if failure else "",
             "hashes": {"tools": self.profile.hash(), "prompt": prompt_hash(self.profile)},
         })  # fmt: skip
+
+    def _begin(self) -> None:
+        past = self.hooks.history()
+        if past:
+            self.record.resume(past.messages, past.segment)
+            self.turn = past.answers + sum(message.role == "assistant" for message in past.messages)
+            if self.client.codec and not past.segment.ids:
+                self.hooks.rendered(self.record.since(0))
+            for message in past.more:
+                self._add(message)
+        else:
+            attached = self._attached()
+            for message in opening(self.task, self.profile, self.client.codec is not None, attached):
+                self._add(message)
+            self.several = len(attached) > 1
+            for one in attached:
+                self.context.shown.setdefault(one.path, []).append((one.line, one.line + one.text.count("\n")))
+        if self.limits.take_backs:
+            self.safe = self._safe_point(len(self.task.PASS_TO_PASS))
 
     def _tests_at_end(self) -> str:
         tests = self.context.env.default_tests
@@ -176,19 +173,14 @@ class _Attempt:
 
     def _play(self) -> StopReason:
         while True:
-            room = self._room()
+            room = self._compact_if_full() or self._room()
             if isinstance(room, str):
                 return room
             mark, outcomes = self.record.mark(), len(self.outcomes)
-            try:
-                completion = self._ask(room)
-            except ContextOverflow:
-                return "context"
-            message = self.record.answer(completion, self.turn)
-            self.asked += 1
-            self._count(completion)
-            self.hooks.recorded(message, self.context.env.workspace)
-            self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
+            completion = self._answer(room)
+            if isinstance(completion, str):
+                return completion
+            message = completion.message
             try:
                 stop = self._cut(message, room) if completion.finish_reason == "length" else self._act(message)
             except TakeBack as wanted:
@@ -197,6 +189,50 @@ class _Attempt:
             self.turn += 1
             if stop:
                 return stop
+
+    def _answer(self, room: int) -> Completion | StopReason:
+        """One more answer, recorded, with the message as it was recorded; or why there is none."""
+        at = len(self.record.segment.ids)
+        try:
+            completion = self._ask(room)
+        except ContextOverflow:
+            return "context"
+        except Stopped:
+            return "cancelled" if self.hooks.stopped() else "seconds"
+        message = self.record.answer(completion, self.turn)
+        self.budget.asked += 1
+        self._count(completion)
+        self.hooks.recorded(message, self.context.env.workspace, self.record.since(at))
+        self.hooks.event(Event(type="message", turn=self.turn, text=message.content))
+        return completion.model_copy(update={"message": message})
+
+    def _compact_if_full(self) -> StopReason | None:
+        """Sum the conversation up and go on in a new segment, once it takes up `compact_at` of the window."""
+        share, before = self.limits.compact_at, self._length()
+        if share is None or before < share * self.limits.max_context:
+            return None
+        if self.limits.take_backs or len(self.record.messages) <= 2 or self.hooks.stopped():
+            return None
+        self._add(Message(role="user", content=compact.REQUEST))
+        room = self._room()
+        if isinstance(room, str):
+            return room
+        completion = self._answer(min(room, compact.LONGEST))
+        if isinstance(completion, str):
+            return completion
+        self.turn += 1
+        summary, old = completion.message.content, self.record
+        self.record, self.counted = Transcript(self.client.codec), (0, 0)
+        for message in compact.begun_anew(old.messages, self.task.problem_statement, summary):
+            self.record.add(message)
+        useless = completion.finish_reason == "length" or not summary.strip()
+        if useless or self._length() > compact.MUST_SHRINK * before:
+            self.record = old
+            return "context"
+        self.past.append(old)
+        self.hooks.compacted(self.record.messages, self.record.since(0))
+        self.hooks.event(Event(type="compacted", turn=self.turn, text=summary))
+        return None
 
     def _safe_point(self, passed: int) -> SafePoint:
         return SafePoint.here(self.record.mark(), len(self.outcomes), self.turn, self.context.env.workspace, passed)
@@ -216,45 +252,47 @@ class _Attempt:
             self.avoid = {at: drawn for at, drawn in self.avoid.items() if at <= gone.at}
             self.avoid.setdefault(gone.at, []).append(gone.drawn())
         del self.outcomes[outcomes:]
+        self.hooks.forgotten(len(self.record.messages))
 
     def _room(self) -> int | StopReason:
-        """Tokens the next answer may have, or the budget that is used up."""
-        limits, used = self.limits, self.usage.output_tokens
+        """Tokens the next answer may have, or why there is none."""
         if self.hooks.stopped():
             return "cancelled"
-        if self.asked >= limits.max_turns:
-            return "turns"
-        if time.monotonic() - self.start >= limits.max_seconds:
-            return "seconds"
-        if used >= limits.max_output_tokens:
-            return "tokens"
-        left = limits.max_context - (self.record.prompt_length() or self._remote_length())
-        if left < SHORTEST_ANSWER:
-            return "context"
-        return min(limits.max_turn_tokens, limits.max_output_tokens - used, left)
+        return self.budget.room(self._length())
 
-    def _remote_length(self) -> int:
-        """Estimated prompt tokens where only text is known."""
-        return int(sum(len(m.content) + sum(len(str(c.arguments)) for c in m.tool_calls) for m in self.record.messages)
-                   / _CHARACTERS_PER_TOKEN)
+    def _length(self) -> int:
+        """Tokens of the next prompt; where only text is known, as the endpoint counted last and an estimate of the
+        rest."""
+        messages, (at, tokens) = self.record.messages, self.counted
+        return self.record.prompt_length() or max(_estimate(messages), tokens + _estimate(messages[at:]))
+
+    def _most(self) -> int:
+        """Characters that a result may have: half the window, and where the conversation can be summed up, no more than
+        leaves room for that."""
+        window, share = self.limits.max_context, self.limits.compact_at
+        tokens = window / 2
+        if share is not None:
+            reserve = min(compact.LONGEST, window * (1 - share))
+            tokens = min(tokens, max(compact.SHORTEST_RESULT, window - self._length() - reserve))
+        return int(tokens * _CHARACTERS_PER_TOKEN)
 
     def _ask(self, room: int) -> Completion:
         avoid = self.avoid.get(len(self.record.segment.ids), [])
-        update = {"max_tokens": room, "seed": self.seed * 1009 + self.asked, "avoid": avoid}
+        update = {"max_tokens": room, "seed": self.seed * 1009 + self.budget.asked, "avoid": avoid}
         sampling = self.sampling.model_copy(update=update)
-        ids = self.record.open_answer()
-        return self.client.complete(self.record.messages, tools=self.schemas, sampling=sampling, prompt_ids=ids)
+        return ask(self.client, self.record, self.schemas, sampling, self.hooks, self.budget)
 
     def _count(self, completion: Completion) -> None:
         usage, ids = completion.usage, completion.ids
         if ids is not None:  # the record is exact; a client's own count may include what it re-sampled
             usage = usage.model_copy(update={"output_tokens": len(ids)})
-        self.usage = add_usage(self.usage, usage)
-        self.hooks.event(Event(type="usage", turn=self.turn, usage=self.usage))
+        self.budget.add(usage)
+        self.counted = (len(self.record.messages), usage.input_tokens + usage.output_tokens)
+        self.hooks.event(Event(type="usage", turn=self.turn, usage=self.budget.usage))
 
     def _cut(self, message: Message, room: int) -> StopReason | None:
         """An answer that ran into its limit: none of its calls is run, because the last one is half a call."""
-        if self.usage.output_tokens >= self.limits.max_output_tokens:
+        if self.budget.usage.output_tokens >= self.limits.max_output_tokens:
             return "tokens"
         if room < self.limits.max_turn_tokens:
             return "context"
@@ -275,13 +313,12 @@ class _Attempt:
             return None if self._steered() else "complete"
         usable = done = acted = False
         results: list[Result] = []
-        most = int(self.limits.max_context / 2 * _CHARACTERS_PER_TOKEN)
         for call, result, outcome in run_calls(message.tool_calls, self.profile, self.context, self.turn, self.hooks):
             results.append(result)
             if outcome.kind in WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed(outcome.kind)
             acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
-            text = clip(result.text, most)
+            text = clip(result.text, self._most())
             self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)
@@ -297,8 +334,9 @@ class _Attempt:
         return self._judge(usable)
 
     def _add(self, message: Message) -> None:
+        at = len(self.record.segment.ids)
         self.record.add(message)
-        self.hooks.recorded(message, self.context.env.workspace)
+        self.hooks.recorded(message, self.context.env.workspace, self.record.since(at))
 
     def _steered(self) -> bool:
         """Whether the user has said something meanwhile, which the model reads next."""
@@ -307,20 +345,6 @@ class _Attempt:
             self._add(Message(role="user", content=line))
             self.hooks.event(Event(type="steering", turn=self.turn, text=line))
         return bool(lines)
-
-    def _explore(self, question: str) -> str:
-        """A question about the files, answered by an attempt of its own that can only look; its tokens count here."""
-        left = max(1, self.limits.max_output_tokens - self.usage.output_tokens)
-        limits = self.limits.model_copy(update={"max_output_tokens": left, "take_backs": 0})
-        task = self.task.model_copy(update={"problem_statement": question, "FAIL_TO_PASS": [], "PASS_TO_PASS": []})
-        profile = get_profile("explore")
-        nested = _Attempt(task, self.context.env, self.client, limits, profile, self.sampling, self.seed, Hooks())
-        nested.context.explore = None  # one level
-        found = nested.run()
-        self.usage = add_usage(self.usage, found.usage)
-        if found.error:
-            raise InfraError(found.error)
-        return found.answer()
 
     def _forget_in_vain(self, tested: Result | None) -> None:
         """Whether the tests show that what was done since the safe point helped; if not, it goes."""
@@ -342,10 +366,7 @@ class _Attempt:
         return "stuck" if self.stuck.stuck else None
 
 
-def add_usage(one: Usage, other: Usage) -> Usage:
-    """The sum of both."""
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-    )
+def _estimate(messages: Sequence[Message]) -> int:
+    """Tokens, where only text is known."""
+    written = sum(len(m.content) + sum(len(str(call.arguments)) for call in m.tool_calls) for m in messages)
+    return int(written / _CHARACTERS_PER_TOKEN)

@@ -34,15 +34,20 @@ be tested, and what is uncertain."""
 _PURPOSES = {"answer": _ANSWER, "plan": _PLAN}
 
 
-def opening(task: Task, profile: Profile, native: bool, attached: Sequence[Attachment] = ()) -> list[Message]:
-    """The first messages of an attempt. A native model reads tool signatures, a remote one gets schemas by API."""
+def system_message(profile: Profile, native: bool) -> Message:
+    """What every conversation begins with. A native model reads tool signatures, a remote one gets schemas by API."""
     system = _PURPOSES.get(profile.purpose) or (_MINI if profile.name == "mini" else _FULL)
     if profile.terse:
         system = _TERSE_ANSWER if profile.purpose == "answer" else _TERSE
     if native:
         system += f"\nTools:\n{profile.signatures()}" if not profile.terse else f"\n{profile.signatures()}"
+    return Message(role="system", content=system)
+
+
+def opening(task: Task, profile: Profile, native: bool, attached: Sequence[Attachment] = ()) -> list[Message]:
+    """The first messages of an attempt."""
     request = task.problem_statement + _attached(attached, profile.terse)
-    return [Message(role="system", content=system), Message(role="user", content=request)]
+    return [system_message(profile, native), Message(role="user", content=request)]
 
 
 def _attached(attached: Sequence[Attachment], terse: bool) -> str:

@@ -30,6 +30,21 @@ class Transcript:
         if self.codec:
             self._extend(self.codec.message(message)[0])
 
+    def resume(self, messages: Sequence[Message], segment: Segment) -> None:
+        """Go on from a conversation recorded earlier; without its ids they are rendered anew."""
+        if self.codec and not segment.ids:
+            for message in messages:
+                self.add(message)
+            return
+        self.messages += messages
+        if self.codec:
+            self._extend(segment.ids, segment.mask, segment.logprobs, segment.turns)
+
+    def since(self, at: int) -> Segment:
+        """What the segment has grown by since it had `at` ids."""
+        part = self.segment
+        return Segment(ids=part.ids[at:], mask=part.mask[at:], logprobs=part.logprobs[at:], turns=part.turns[at:])
+
     def prompt_length(self) -> int:
         """Tokens the next answer will follow (0 without a codec)."""
         return len(self.segment.ids) + len(self._prompt)
@@ -52,7 +67,8 @@ class Transcript:
             logprobs = completion.logprobs or [0.0] * len(completion.ids)
             if len(logprobs) != len(completion.ids):
                 raise ModelError(f"the client returned {len(completion.ids)} ids but {len(logprobs)} logprobs")
-            self._extend(completion.ids, 1, logprobs, turn)
+            count = len(completion.ids)
+            self._extend(completion.ids, [1] * count, logprobs, [turn] * count)
             if not completion.ids or completion.ids[-1] != self.end:
                 self._extend([self.end])
             message = self.codec.parse(completion.ids)
@@ -76,9 +92,11 @@ class Transcript:
             del part[at:]
         return gone
 
-    def _extend(self, ids: Sequence[int], mask: int = 0, logprobs: Sequence[float] = (), turn: int = -1) -> None:
-        segment = self.segment
+    def _extend(
+        self, ids: Sequence[int], mask: Sequence[int] = (), logprobs: Sequence[float] = (), turns: Sequence[int] = ()
+    ) -> None:
+        segment, count = self.segment, len(ids)
         segment.ids += ids
-        segment.mask += [mask] * len(ids)
-        segment.logprobs += logprobs or [0.0] * len(ids)
-        segment.turns += [turn] * len(ids)
+        segment.mask += mask or [0] * count
+        segment.logprobs += logprobs or [0.0] * count
+        segment.turns += turns or [-1] * count

@@ -10,13 +10,15 @@ from typing import Literal
 
 from vivace.core.errors import BadInput
 from vivace.core.protocols import Client
-from vivace.core.types import Sampling, Trajectory
+from vivace.core.types import Effort, Sampling, Trajectory
 from vivace.harness.agent import run_agent
+from vivace.harness.clients.openai import Api, OpenAIClient
 from vivace.harness.hooks import Hooks
-from vivace.harness.loop import Limits
+from vivace.harness.limits import Limits, Prices
 
 SHIPPED = Path(__file__).parents[3] / "models"
 SMALL_CONTEXT = 8192  # below this the terse profile is used
+COMPACT_AT = 0.8  # of the window: the rest is for the summary
 Mode = Literal["agent", "ask", "plan"]
 _PROFILES: dict[str, dict[Mode, str]] = {
     "copilot": {"agent": "copilot", "ask": "ask", "plan": "plan"},
@@ -45,16 +47,45 @@ class Outcome:
                 f"{done.turns} turns, {done.test_runs} test runs, {done.seconds:.0f} s")
 
 
-def work(
-    prompt: str, repo: Path, *, model: str | None, base_url: str | None, temperature: float,
-    approve: Callable[[str], bool], mode: Mode = "agent", hooks: Hooks | None = None,
-) -> Outcome:
-    """Run the agent once.
+@dataclass(frozen=True)
+class Choice:
+    """Which model is to work, and what it may use.
 
-    `model` is a checkpoint folder (default: the newest one at hand), or with `base_url` the endpoint's name for it;
-    the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. In the modes "ask" and "plan" the model can
-    only look; `hooks` is told what happens.
+    `model` is a checkpoint folder (None: the newest one at hand), or with `base_url` the endpoint's name for it; the
+    key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. `prices` are per million tokens.
     """
+
+    model: str | None = None
+    base_url: str | None = None
+    api: Api | None = None
+    effort: Effort | None = None
+    temperature: float = 0.0
+    max_seconds: float | None = None
+    max_cost: float | None = None
+    prices: Prices | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(temperature=self.temperature)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model ready to work: its client, the family of profiles it gets, and the budgets of one request."""
+
+    client: Client
+    family: str
+    limits: Limits
+
+    def profile(self, mode: Mode) -> str:
+        return _PROFILES[self.family][mode]
+
+
+def work(
+    prompt: str, repo: Path, choice: Choice, *, approve: Callable[[str], bool], mode: Mode = "agent",
+    hooks: Hooks | None = None,
+) -> Outcome:
+    """Run the agent once. In the modes "ask" and "plan" the model can only look; `hooks` is told what happens."""
     asked = False
     agreed = False
 
@@ -63,28 +94,39 @@ def work(
         asked, agreed = True, approve(diff)
         return agreed
 
-    client, profile, limits = _open(model, base_url)
-    profile = _PROFILES[profile][mode]
-    sampling = Sampling(temperature=temperature)
-    trajectory = run_agent(prompt, repo, client, limits, ask, profile=profile, sampling=sampling, hooks=hooks)
+    opened = open_choice(choice)
+    trajectory = run_agent(prompt, repo, opened.client, opened.limits, ask, profile=opened.profile(mode),
+                           sampling=choice.sampling, hooks=hooks)
     return Outcome(trajectory, agreed or not asked)
 
 
-def _open(model: str | None, base_url: str | None) -> tuple[Client, str, Limits]:
-    if base_url:
-        from vivace.harness.clients.openai import OpenAIClient
+def open_choice(choice: Choice) -> Opened:
+    """Load the checkpoint, or make ready to ask the endpoint.
 
-        if not model:
+    Raises:
+        BadInput: no such checkpoint, or what was given does not go together.
+    """
+    if choice.max_cost is not None and choice.prices is None:
+        raise BadInput("--max-cost needs --price IN/CACHED/OUT, in the same money per million tokens")
+    given = {"max_seconds": choice.max_seconds, "max_cost": choice.max_cost, "prices": choice.prices}
+    budget = {name: value for name, value in given.items() if value is not None}
+    if choice.base_url:
+        if not choice.model:
             raise BadInput("--base-url needs --model NAME, the endpoint's name of the model")
         key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
-        return OpenAIClient(base_url, model, api_key=key), "copilot", Limits(max_turns=60, max_output_tokens=32_768)
+        remote = OpenAIClient(choice.base_url, choice.model, api_key=key, api=choice.api, effort=choice.effort)
+        return Opened(remote, "copilot", Limits.model_validate(
+            {"max_turns": 60, "max_output_tokens": 32_768, "max_turn_tokens": 4096, "max_context": 131_072,
+             "compact_at": COMPACT_AT, **budget}))
     from vivace.engine.client import load_client
 
-    client = load_client(Path(model) if model else default_model(), max_slots=1)
+    client = load_client(Path(choice.model) if choice.model else default_model(), max_slots=1, effort=choice.effort)
     window = client.engine.max_len
     small = window < SMALL_CONTEXT
-    limits = Limits(max_context=window, max_turn_tokens=min(1024, window // 4), take_backs=14 if small else 0)
-    return client, "nano" if small else "copilot", limits
+    limits = Limits.model_validate({"max_context": window, "max_turn_tokens": min(1024, window // 4),
+                                    "take_backs": 14 if small else 0,
+                                    "compact_at": None if small else COMPACT_AT, **budget})
+    return Opened(client, "nano" if small else "copilot", limits)
 
 
 def default_model() -> Path:

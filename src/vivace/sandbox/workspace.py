@@ -49,6 +49,8 @@ class Workspace:
         self._home.chmod(0o711)  # the owner must get through, but not look around
         self.root = self._home / "tree"
         """Host folder with the files. Use the methods to read it: commands may leave traps such as symlinks there."""
+        self.interrupt: int | None = None
+        """A descriptor that, once readable, has every command killed that brings no `cancel` of its own."""
         self._lock = threading.RLock()
         self._tree: Tree | None = None
         try:
@@ -88,7 +90,7 @@ class Workspace:
             collect: return what the command writes to descriptor $VIVACE_RESULT_FD as `channel`.
             readonly: more host paths for this command.
             link: a descriptor handed over to the command, its number in $VIVACE_LINK_FD.
-            cancel: a descriptor that, once readable, has the command killed.
+            cancel: a descriptor that, once readable, has the command killed; None: `interrupt`.
         Raises:
             BadInput: no command, or `cwd` is outside the workspace.
             SandboxError: the sandbox itself failed.
@@ -107,7 +109,7 @@ class Workspace:
             stdin=stdin.encode() if isinstance(stdin, str) else stdin,
             collect=collect,
             link=link,
-            cancel=cancel,
+            cancel=self.interrupt if cancel is None else cancel,
             base_usage=(self._snapshot.nbytes, self._snapshot.entries),
         )
         return self.sandbox.run(job)

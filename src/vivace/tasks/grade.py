@@ -32,7 +32,7 @@ TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pat
 }.items()}  # fmt: skip
 PATIENCE = 4
 _KILLED = 128 + 9
-LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "tests"})
+LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "cost", "tests"})
 
 
 def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:

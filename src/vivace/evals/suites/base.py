@@ -12,6 +12,7 @@ from typing import Any
 from vivace.core.errors import BadInput
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Message, Record, Sampling, Usage
+from vivace.harness.limits import add_usage
 from vivace.sandbox import Sandbox, open_sandbox
 
 
@@ -79,12 +80,6 @@ class Bench:
         with self._lock:
             self.usage[role] = add_usage(self.usage.get(role, Usage()), answer.usage)
         return strip_reasoning(answer.message.content)
-
-
-def add_usage(a: Usage, b: Usage) -> Usage:
-    """Sum of two counts."""
-    return Usage(input_tokens=a.input_tokens + b.input_tokens, cached_tokens=a.cached_tokens + b.cached_tokens,
-                 output_tokens=a.output_tokens + b.output_tokens)
 
 
 def strip_reasoning(text: str) -> str:

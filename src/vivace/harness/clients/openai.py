@@ -1,4 +1,5 @@
-"""Any endpoint that speaks /v1/chat/completions, with tools, usage, retries and one clear line for each failure."""
+"""Any endpoint that speaks /v1/chat/completions or /v1/responses: tools, streams, usage, retries, and one clear typed
+error for each way to fail."""
 
 from __future__ import annotations
 
@@ -6,34 +7,42 @@ import json
 import random
 import re
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import httpx
 
-from vivace.core.errors import ContextOverflow, ModelError
-from vivace.core.protocols import Codec
-from vivace.core.types import Completion, Message, Sampling, ToolCall, Usage
-from vivace.harness.tools.registry import INVALID_JSON
+from vivace.core.errors import BadAnswer, CutAnswer, ModelError, RequestRefused, Stopped, Unreachable
+from vivace.core.protocols import Codec, Listener
+from vivace.core.types import Completion, Delta, Effort, Message, Sampling
+from vivace.harness.clients import refusals
+from vivace.harness.clients.chat_wire import ChatDialect
+from vivace.harness.clients.responses_wire import ResponsesDialect
+from vivace.harness.clients.sse import events
+from vivace.harness.clients.transport import Exchange
+from vivace.harness.clients.wire import Dialect
 
-_OVERFLOW = re.compile(
-    r"context.{0,20}(length|window|size)|maximum.{0,20}(context|tokens)|too many tokens|prompt is too long|"
-    r"exceeds.{0,40}(context|tokens)",
-    re.IGNORECASE,
-)
+Api = Literal["chat", "responses"]
+DIALECTS: dict[Api, Dialect] = {"chat": ChatDialect(), "responses": ResponsesDialect()}
 _LONGEST_WAIT = 30.0
-_CHARACTERS_PER_TOKEN = 3.4
+_T = TypeVar("_T")
+_OPTIONAL = ("stream_options", "seed", "reasoning_effort", "reasoning", "temperature", "top_p", "store")
+"""Fields that an endpoint may not know; left out from then on if it says so."""
 
 
 class OpenAIClient:
     """A remote or local model behind an OpenAI-compatible endpoint. Safe to use from several threads.
 
     Args:
-        base_url: with or without /v1, or the whole address of chat/completions.
+        base_url: with or without /v1, or the whole address of chat/completions or responses.
         model: as the endpoint names it.
         api_key: sent as a bearer token if given.
-        timeout_s: per request, for connecting and between bytes.
-        retries: further tries after 429, 5xx, timeouts and broken connections (none where nobody ever answered).
+        api: which of the two; None: as `base_url` ends, else chat.
+        effort: `reasoning_effort`, sent if given. May be set later.
+        timeout_s: for connecting and between bytes.
+        answer_s: for the whole of an answer.
+        retries: further tries after failures that pass: 429, 5xx, timeouts, broken connections and cut answers (none
+            where nobody ever answered).
         backoff_s: first wait; it doubles with every try, with jitter, and `Retry-After` is obeyed.
     """
 
@@ -45,17 +54,25 @@ class OpenAIClient:
         model: str,
         *,
         api_key: str = "",
+        api: Api | None = None,
+        effort: Effort | None = None,
         timeout_s: float = 120.0,
+        answer_s: float = 900.0,
         retries: int = 4,
         backoff_s: float = 1.0,
     ) -> None:
         self.codec = None
         self.name = self.model = model
-        self.url = _endpoint(base_url)
-        self.retries, self.backoff_s = retries, backoff_s
+        self.effort = effort
+        self.api, self.root = _endpoint(base_url, api)
+        self._dialect = DIALECTS[self.api]
+        self.url = self.root + self._dialect.path
+        self.retries, self.backoff_s, self.answer_s = retries, backoff_s, answer_s
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.Client(timeout=timeout_s, headers=headers)
-        self._length_field = "max_tokens"
+        self._renamed: dict[str, str] = {}
+        self.left_out: set[str] = set()
+        """Fields that the endpoint has refused and that are no longer sent."""
         self._answered = False
 
     def close(self) -> None:
@@ -67,7 +84,10 @@ class OpenAIClient:
         Raises:
             ModelError: it does not answer or has no list.
         """
-        data = self._json(self._send("GET", self.url.removesuffix("/chat/completions") + "/models", None))
+        status, text = self._retrying(lambda: self._whole("GET", self.root + "/models", None, _never), _never)
+        if status >= 300:
+            raise RequestRefused(f"{self.root}/models answered {status} {refusals.detail(text)}")
+        data = _object(text, self.root + "/models")
         rows = data.get("data") or data.get("models") or []
         names = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
         return sorted(name for name in names if isinstance(name, str))
@@ -80,185 +100,161 @@ class OpenAIClient:
         sampling: Sampling,
         prompt_ids: Sequence[int] = (),
     ) -> Completion:
-        """One answer.
+        """One answer, asked for as a whole.
 
         Raises:
-            ModelError: no usable answer; the text says why and what to do.
+            ModelError: no usable answer; the subclass says how it failed, the text why and what to do.
             ContextOverflow: the endpoint says that the prompt is too long.
         """
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [_to_wire(message) for message in messages],
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "seed": sampling.seed,
-            "stream": False,
-        }
-        if tools:
-            body["tools"] = list(tools)
-        response = self._send("POST", self.url, {**body, self._length_field: sampling.max_tokens})
-        if response.status_code == 400 and "max_completion_tokens" in response.text:
-            self._length_field = "max_completion_tokens"
-            response = self._send("POST", self.url, {**body, self._length_field: sampling.max_tokens})
-        self._refuse_failures(response)
-        return _from_wire(self._json(response), body["messages"])
+        body = self._dialect.body(self.model, messages, tools, sampling, self.effort, stream=False)
 
-    def _send(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
-        """The response after retries; 4xx other than 408 and 429 are returned at once."""
-        problem = ""
-        for attempt in range(self.retries + 1):
-            wait = min(self.backoff_s * 2**attempt, _LONGEST_WAIT) * random.uniform(0.75, 1.25)
-            try:
-                response = self._http.request(method, url, json=body)
-            except httpx.TimeoutException:
-                problem = f"{url} did not answer in time; raise the timeout or use a faster model"
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol):
-                raise ModelError(f"{url} is not an address; give --base-url as http://host:port/v1") from None
-            except httpx.ConnectError:
-                problem = f"cannot reach {url}; start the server there, or check --base-url"
-                if not self._answered:  # a wrong address, more likely than a server that restarts
+        def once() -> Completion:
+            status, text = self._whole("POST", self.url, self._bent(body), _never)
+            refusals.check(self, status, text)
+            return self._dialect.whole(_object(text, self.url), body)
+
+        return self._retrying(once, _never, body)
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[dict[str, Any]],
+        sampling: Sampling,
+        prompt_ids: Sequence[int] = (),
+        listener: Listener,
+    ) -> Completion:
+        """The same answer, told to `listener` piece by piece; raises as `complete`, and Stopped when it wants no more.
+
+        An answer that breaks off is asked for again from its beginning, after a delta that says so.
+        """
+        body = self._dialect.body(self.model, messages, tools, sampling, self.effort, stream=True)
+        told = False
+
+        def once() -> Completion:
+            nonlocal told
+            if told:
+                listener.delta(Delta(again=True))
+                told = False
+
+            def tell(delta: Delta) -> None:
+                nonlocal told
+                told = True
+                listener.delta(delta)
+
+            return self._listen(body, tell, listener.stopped)
+
+        return self._retrying(once, listener.stopped, body)
+
+    def _listen(
+        self, body: dict[str, Any], tell: Callable[[Delta], None], stopped: Callable[[], bool]
+    ) -> Completion:
+        with Exchange(self._http, "POST", self.url, self._bent(body), timeout_s=self.answer_s,
+                      stopped=stopped) as exchange:  # fmt: skip
+            exchange.open()
+            self._answered = True
+            if exchange.status >= 300:
+                refusals.check(self, exchange.status, exchange.text(), exchange.headers)
+            if "event-stream" not in exchange.headers.get("content-type", ""):  # it does not stream, then
+                whole = self._dialect.whole(_object(exchange.text(), self.url), body)
+                tell(Delta(text=whole.message.content))
+                return whole
+            assembler, said_done = self._dialect.assembler(), False
+            for data in events(exchange.chunks()):
+                if said_done := data.strip() == "[DONE]":
                     break
-            except httpx.TransportError as error:
-                problem = f"{url} broke the connection ({error}); check the server's log"
-            else:
-                self._answered = True
-                if response.status_code not in (408, 429) and response.status_code < 500:
-                    return response
-                problem = f"{url} answered {response.status_code} {_detail(response)}; try again later"
-                wait = max(wait, min(_retry_after(response), _LONGEST_WAIT))
-            if attempt < self.retries:
-                time.sleep(wait)
-        raise ModelError(problem)
+                for delta in assembler.feed(self._event(data)):
+                    tell(delta)
+            if not (assembler.ended or said_done):
+                raise CutAnswer(f"{self.url} ended its answer in the middle; check the server's log")
+            return assembler.completion(body)
 
-    def _refuse_failures(self, response: httpx.Response) -> None:
-        status, detail = response.status_code, _detail(response)
-        if status < 300:
-            return
-        if status in (400, 413, 422) and _OVERFLOW.search(response.text):
-            raise ContextOverflow(f"{self.model}: the conversation is longer than its context ({detail})")
-        if status in (401, 403):
-            mend = "put a valid one in VIVACE_API_KEY or OPENAI_API_KEY"
-            raise ModelError(f"{self.url} refused the key ({status}); {mend}")
-        if status == 404 or (status == 400 and "model" in detail.lower()):
-            raise ModelError(self._unknown_model(detail))
-        raise ModelError(f"{self.url} refused the request ({status}): {detail}")
-
-    def _unknown_model(self, detail: str) -> str:
+    def _event(self, data: str) -> dict[str, Any]:
         try:
-            names = self.models()
-        except ModelError:
-            names = []
-        if self.model in names:
-            return f"{self.url} refused the request: {detail}"
-        if not names:
-            return f"{self.url} does not know this address or model {self.model!r}; check --base-url (it ends in /v1)"
-        return f"{self.url} has no model {self.model!r}; it has {', '.join(names[:10])}"
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            event = None
+        if not isinstance(event, dict):
+            raise BadAnswer(f"{self.url} sent an event that is not JSON ({data[:60]!r}); check the server's log",
+                            passing=True)
+        if event.get("type") == "error" or event.get("error"):
+            raise refusals.in_a_stream(self, event)
+        return event
 
-    def _json(self, response: httpx.Response) -> dict[str, Any]:
-        if response.status_code >= 300:
-            raise ModelError(f"{response.url} answered {response.status_code} {_detail(response)}")
-        try:
-            data = response.json()
-        except ValueError:
-            data = None
-        if not isinstance(data, dict):
-            start = response.text[:60].replace("\n", " ")
-            raise ModelError(f"{response.url} did not answer in JSON ({start!r}); check --base-url (it ends in /v1)")
-        return data
+    def _whole(
+        self, method: str, url: str, body: dict[str, Any] | None, stopped: Callable[[], bool]
+    ) -> tuple[int, str]:
+        """Status and text of an answer; those that pass are raised, because only they know how long to wait."""
+        with Exchange(self._http, method, url, body, timeout_s=self.answer_s, stopped=stopped) as exchange:
+            exchange.open()
+            self._answered = True
+            text = exchange.text()
+            refusals.check_passing(self, exchange.status, text, exchange.headers)
+            return exchange.status, text
+
+    def _retrying(self, once: Callable[[], _T], stopped: Callable[[], bool],
+                  body: dict[str, Any] | None = None) -> _T:  # fmt: skip
+        """`once()` until it succeeds, its failure is no passing one, or the tries are used up."""
+        tries = 0
+        while True:
+            try:
+                return once()
+            except refusals.FieldRefused as refused:
+                if body is None or not self._learn(refused.detail, body):
+                    raise refused.error() from None
+                continue
+            except ModelError as error:
+                restarting = isinstance(error, Unreachable) and self._answered  # a wrong address, otherwise
+                if tries >= self.retries or not (error.passing or restarting):
+                    raise
+                wait = min(self.backoff_s * 2**tries, _LONGEST_WAIT) * random.uniform(0.75, 1.25)
+                wait = max(wait, min(error.retry_after_s, _LONGEST_WAIT))
+            tries += 1
+            _sleep(wait, stopped)
+
+    def _learn(self, detail: str, body: dict[str, Any]) -> bool:
+        """Whether the endpoint's words name a field that can be called otherwise or left out."""
+        if "max_completion_tokens" in detail and "max_tokens" in body and "max_tokens" not in self._renamed:
+            self._renamed["max_tokens"] = "max_completion_tokens"
+            return True
+        for name in _OPTIONAL:
+            if name in body and name not in self.left_out and re.search(rf"\b{name}\b", detail):
+                self.left_out.add(name)
+                return True
+        return False
+
+    def _bent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The request as this endpoint has been found to want it."""
+        return {self._renamed.get(name, name): value for name, value in body.items() if name not in self.left_out}
 
 
-def _endpoint(base_url: str) -> str:
-    """As editors do: a whole address is kept, /vN gets the path, anything else /v1 and the path."""
+def _never() -> bool:
+    return False
+
+
+def _sleep(seconds: float, stopped: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if stopped():
+            raise Stopped
+        time.sleep(min(left, 0.1))
+
+
+def _object(text: str, url: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, dict):
+        start = text[:60].replace("\n", " ")
+        raise BadAnswer(f"{url} did not answer in JSON ({start!r}); check --base-url (it ends in /v1)")
+    return data
+
+
+def _endpoint(base_url: str, api: Api | None) -> tuple[Api, str]:
+    """(API, address without its path). As editors do: a whole address says which, /vN is kept, else /v1 is added."""
     url = base_url.strip().rstrip("/")
-    if url.endswith("/chat/completions"):
-        return url
-    return f"{url}{'' if re.search(r'/v[0-9]+$', url) else '/v1'}/chat/completions"
-
-
-def _retry_after(response: httpx.Response) -> float:
-    try:
-        return float(response.headers.get("retry-after", "0"))
-    except ValueError:  # an HTTP date: our own backoff will do
-        return 0.0
-
-
-def _detail(response: httpx.Response) -> str:
-    """The server's own words, on one line."""
-    text = response.text
-    try:
-        data = response.json()
-        error = data.get("error", data) if isinstance(data, dict) else data
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except ValueError:
-        pass
-    return " ".join(text.split())[:200] or response.reason_phrase
-
-
-def _to_wire(message: Message) -> dict[str, Any]:
-    wire: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.role == "tool":
-        wire["tool_call_id"] = message.tool_call_id
-    if message.tool_calls:
-        wire["content"] = message.content or None
-        wire["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments_text(call)}}
-            for call in message.tool_calls
-        ]
-    return wire
-
-
-def _arguments_text(call: ToolCall) -> str:
-    if set(call.arguments) == {INVALID_JSON}:
-        return "{}"  # many servers parse the arguments of earlier turns and fail on what is not JSON
-    return json.dumps(call.arguments, ensure_ascii=False)
-
-
-def _from_wire(data: dict[str, Any], sent: list[dict[str, Any]]) -> Completion:
-    try:
-        choice = data["choices"][0]
-        wire = choice["message"]
-        calls = [_call_from_wire(call, number) for number, call in enumerate(wire.get("tool_calls") or [])]
-        message = Message(role="assistant", content=_text(wire.get("content")), tool_calls=calls)
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise ModelError(f"the endpoint's answer has no usable message ({error!r}); is it a chat endpoint?") from None
-    cut = choice.get("finish_reason") == "length"
-    usage = _usage(data.get("usage"), message, sent)
-    return Completion(message=message, finish_reason="length" if cut else "stop", usage=usage)
-
-
-def _call_from_wire(call: dict[str, Any], number: int) -> ToolCall:
-    function = call["function"]
-    raw = function.get("arguments") or "{}"
-    arguments = raw
-    if isinstance(raw, str):
-        try:
-            arguments = json.loads(raw, strict=False)
-        except json.JSONDecodeError:
-            arguments = None
-    if not isinstance(arguments, dict):
-        arguments = {INVALID_JSON: raw if isinstance(raw, str) else json.dumps(raw)}
-    return ToolCall(name=str(function["name"]), arguments=arguments, id=str(call.get("id") or f"call_{number}"))
-
-
-def _text(content: Any) -> str:
-    """Content as text; some servers send a list of parts."""
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content or ""
-
-
-def _usage(usage: Any, message: Message, sent: list[dict[str, Any]]) -> Usage:
-    """The server's counts, or estimates where it gives none, so that budgets hold all the same."""
-    if isinstance(usage, dict) and isinstance(usage.get("completion_tokens"), int):
-        details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else 0
-        return Usage(
-            input_tokens=int(usage.get("prompt_tokens") or 0),
-            cached_tokens=int(cached or 0),
-            output_tokens=usage["completion_tokens"],
-        )
-    written = message.content + "".join(call.name + str(call.arguments) for call in message.tool_calls)
-    return Usage(
-        input_tokens=int(len(json.dumps(sent)) / _CHARACTERS_PER_TOKEN),
-        output_tokens=max(1, int(len(written) / _CHARACTERS_PER_TOKEN)),
-    )
+    for name, dialect in DIALECTS.items():
+        if url.endswith(dialect.path):
+            return api or name, url.removesuffix(dialect.path)
+    return api or "chat", url if re.search(r"/v[0-9]+$", url) else f"{url}/v1"

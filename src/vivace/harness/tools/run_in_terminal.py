@@ -35,6 +35,8 @@ def run(args: RunInTerminalArgs, ctx: Context) -> Result:
     output = clip(text.rstrip("\n"), TERSE_CHARACTERS if ctx.terse else MOST_CHARACTERS)
     if result.timed_out:
         return Result(f"{output}\nERROR: stopped after {seconds:g} s".lstrip("\n"), "timeout")
+    if result.killed == "cancelled":
+        return Result(f"{output}\nERROR: stopped by the user".lstrip("\n"), "nonzero_exit")
     if result.killed:
         return Result(f"{output}\nERROR: stopped, too much of: {result.killed}".lstrip("\n"), "nonzero_exit")
     if result.exit_code:

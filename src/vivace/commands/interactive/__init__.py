@@ -1,0 +1,1 @@
+"""The interactive `vivace agent`: a session on a terminal."""

@@ -1,0 +1,91 @@
+"""Taking or leaving what the agent has changed, hunk by hunk, before the real files are touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.text import Text
+
+from vivace.commands.interactive.text import diff_lines, plain
+from vivace.core.errors import VivaceError
+from vivace.harness.hunks import Piece, choose, patch_of, pieces
+from vivace.harness.sessions.session import Session
+
+KEYS = "ynadl"
+HELP = "y takes it, n leaves it, a takes all from here, d leaves all from here, l is for later"
+Ask = Callable[[str, str], str]
+"""(question, keys) to the key that was pressed."""
+
+
+def show_pending(session: Session, console: Console) -> None:
+    """All changes that are in no checkout yet."""
+    found = pieces(session.pending())
+    if not found:
+        console.print("no changes to decide on", style="dim")
+    path = ""
+    for piece in found:
+        if piece.path != path:
+            path = piece.path
+            console.print(Text(f"── {plain(path)} {piece.title}".rstrip(), style="bold"))
+        show(piece, console)
+
+
+def show(piece: Piece, console: Console) -> None:
+    for line in diff_lines(piece.patch):
+        console.print(line)
+
+
+def review(session: Session, console: Console, ask: Ask, yes: bool = False) -> None:
+    """Go through the pending changes: what is taken is in the checkout afterwards, what is left the model is told."""
+    pending = session.pending()
+    found = pieces(pending)
+    taken, left, later = _decide(found, console, ask, yes)
+    chosen, rest = choose(pending, taken)
+    kept = choose(rest, [piece for piece in pieces(rest) if _body(piece) in {_body(one) for one in later}])[0]
+    try:
+        session.apply(chosen, kept)
+    except VivaceError as error:
+        console.print(f"{error}", style="red", markup=False)
+        return
+    if left:
+        refused = {path: change for path, change in choose(pending, left)[0].items() if change.known}
+        session.remark("The user did not take these of your changes; the files are without them now:\n"
+                       + (patch_of(refused) or ", ".join(sorted({piece.path for piece in left}))))
+    parts = [f"{len(group)} {word}" for group, word in ((taken, "taken"), (left, "left"), (later, "to decide later"))
+             if group]
+    console.print(f"{', '.join(parts)}: {_names(taken or left or later)}", style="bold", markup=False)
+
+
+def _decide(
+    found: list[Piece], console: Console, ask: Ask, yes: bool
+) -> tuple[list[Piece], list[Piece], list[Piece]]:
+    sides: dict[str, list[Piece]] = {"y": [], "n": [], "l": []}
+    all_others = "y" if yes else ""
+    path = ""
+    for number, piece in enumerate(found, 1):
+        if piece.path != path:
+            path = piece.path
+            console.print()
+            console.print(Text(f"── {plain(path)} {piece.title}".rstrip(), style="bold"))
+        show(piece, console)
+        if piece.title == "changed by you meanwhile":
+            console.print("cannot be taken: you have changed this file while the agent worked", style="yellow")
+            sides["n"].append(piece)
+            continue
+        key = all_others or ask(f"take this? ({number} of {len(found)})", KEYS)
+        if key in "ad":
+            key = all_others = "y" if key == "a" else "n"
+        elif key == "l" and not all_others:
+            all_others = "l"  # what comes after is not decided either
+        sides[key].append(piece)
+    return sides["y"], sides["n"], sides["l"]
+
+
+def _body(piece: Piece) -> tuple[str, str]:
+    """A piece without its line numbers, which move when others are taken."""
+    return piece.path, "".join(line for line in piece.patch.splitlines(keepends=True) if line[:1] in "+-")
+
+
+def _names(found: list[Piece]) -> str:
+    return ", ".join(dict.fromkeys(plain(piece.path) for piece in found))
