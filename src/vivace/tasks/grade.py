@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import digest
@@ -20,6 +21,9 @@ from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import Tree
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
+
+if TYPE_CHECKING:
+    from vivace.tasks.families.base import Family
 
 TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pattern in {
     "test_runner": r"\b_pytest\b|\bimport pytest\b|\bPYTEST_|\bconftest\b|\bpytest_\w+",
@@ -36,15 +40,25 @@ LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "tests"})
 
 
 def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
-    """The verdict on a patch against the task's buggy tree. Thread-safe; takes one cold test run.
+    """The verdict on a patch against the task's tree, as its family says. Thread-safe; takes cold test runs."""
+    return _family(task).grade(task, layer, patch, "", sandbox)
+
+
+def _family(task: Task) -> Family[Any]:
+    from vivace.tasks.families import family_of  # families grade with what is here
+
+    return family_of(task)
+
+
+def grade_tests(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
+    """The verdict of the task's tests on a patch. Thread-safe; takes one cold test run.
 
     Scores: `f2p`, `p2p` (shares of tests that passed), `canary`, `tamper` (number of flags), `ignored` (changed paths
     that do not count: tests and what steers them), `lines` (added and removed). `infra` when the sandbox failed.
     """
     try:
-        before = buggy_files(task, layer)
         try:
-            files, ignored = _patched(layer, before, patch)
+            files, ignored = patched_tree(task, layer, patch)
         except BadInput as error:
             return Grade(status="failed", scores={"f2p": 0.0, "p2p": 0.0}, detail=f"patch does not apply: {error}")
         with open_workspace(layer, sandbox, files) as workspace:
@@ -65,6 +79,8 @@ def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: 
     """
     if trajectory.stop_reason == "infra":
         return Grade(status="infra", detail=trajectory.error)
+    if _family(task).purpose == "answer":
+        return _family(task).grade(task, layer, trajectory.patch, trajectory.answer(), sandbox)
     if not trajectory.patch.strip():  # admission has shown, twice, that the tree as it was fails
         found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
     elif _seen_to_fail(task, trajectory) and all(map(layer.is_source, patched_paths(trajectory.patch))):
@@ -114,8 +130,13 @@ def tamper_flags(patch: str, test_names: list[str]) -> list[str]:
     return [*flags, "test_name"] if any(name in added for name in test_names) else flags
 
 
-def _patched(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[dict[str, str | None], list[str]]:
-    """Files that differ from the clean layer once bug and patch are in, and the paths whose change was ignored."""
+def patched_tree(task: Task, layer: Layer, patch: str) -> tuple[dict[str, str | None], list[str]]:
+    """Files that differ from the clean layer once bug and patch are in, and the paths whose change was ignored.
+
+    Raises:
+        BadInput: the patch does not apply.
+    """
+    before = buggy_files(task, layer)
     if not patch.strip():
         return before, []
     present = layer_files(layer, patched_paths(patch))

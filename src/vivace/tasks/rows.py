@@ -19,11 +19,11 @@ from vivace.core.types import Task
 from vivace.sandbox import Sandbox, open_sandbox
 from vivace.tasks.candidates import PER_FUNCTION
 from vivace.tasks.cover import survey
+from vivace.tasks.families import family_of
 from vivace.tasks.layers import Layer, build_layers
 from vivace.tasks.make import Maker, Yield, ordered_map
 from vivace.tasks.registry import read_tasks, write_tasks
 from vivace.tasks.sources import Manifest, load_manifest
-from vivace.tasks.verify import rejection
 
 
 def package_rows(layer: Layer, sandbox: Sandbox, simple: int, double: int, *, seed: int, tally: Yield,
@@ -52,7 +52,7 @@ def check_rows(tasks: Sequence[Task], manifest: Manifest, sandbox: Sandbox, work
     def judge(task: Task) -> str:
         if task.env not in layers:
             return "its environment is of another manifest"
-        return rejection(task, layers[task.env], sandbox, repeats=1)
+        return family_of(task).rejection(task, layers[task.env], sandbox)
 
     with Progress("check tasks", len(tasks)) as bar:
         for task, problem in zip(tasks, ordered_map(judge, tasks, workers)):
