@@ -20,7 +20,7 @@ Many = list[str] | None
 @app.command()
 def make(
     path: Annotated[Path, typer.Argument(help="A checkout with a pytest suite.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the tasks; default tasks-NAME. Run again to go on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the tasks; default tasks-NAME.")] = None,
     count: Annotated[int, typer.Option(min=1, help="Repair tasks; the other families get their share.")] = 100,
     family: Annotated[Many, typer.Option(help="NAME or NAME=COUNT; may be given several times. Default: all.")] = None,
     seed: Annotated[int, typer.Option()] = 0,

@@ -168,7 +168,7 @@ def _code(root: Path, files: Sequence[str]) -> tuple[list[str], list[str]]:
     for top in ("src", ""):
         inside = [path[len(top) + 1 :] if top else path for path in files if not top or path.startswith(f"{top}/")]
         packages = sorted({path.split("/")[0] for path in inside if path.endswith(".py") and "/" in path})
-        packages = [name for name in packages if name.lower() not in _NO_SOURCE and name.isidentifier() and name != "src"
+        packages = [name for name in packages if name.lower() not in _NO_SOURCE | {"src"} and name.isidentifier()
                     and (f"{name}/__init__.py" in inside or top)]  # fmt: skip
         modules = [path for path in inside if "/" not in path and path.endswith(".py")
                    and not _TEST_FILE.fullmatch(path) and not _NO_MODULE.fullmatch(path)]  # fmt: skip
@@ -209,12 +209,12 @@ def _refuse_held_out(facts: Facts, code: Sequence[str]) -> None:
 def _pack(root: Path, files: Sequence[str]) -> tuple[bytes, str]:
     """(archive, its sha256): the same bytes for the same files, whenever and wherever it is made."""
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=6) as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path in files:
-                data = (root / path).read_bytes()
-                member = tarfile.TarInfo(f"checkout/{path}")
-                member.size, member.mtime = len(data), SETTLED
-                member.mode = 0o755 if os.access(root / path, os.X_OK) else 0o644
-                archive.addfile(member, io.BytesIO(data))
+    with (gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=6) as packed,
+          tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive):
+        for path in files:
+            data = (root / path).read_bytes()
+            member = tarfile.TarInfo(f"checkout/{path}")
+            member.size, member.mtime = len(data), SETTLED
+            member.mode = 0o755 if os.access(root / path, os.X_OK) else 0o644
+            archive.addfile(member, io.BytesIO(data))
     return buffer.getvalue(), hashlib.sha256(buffer.getvalue()).hexdigest()

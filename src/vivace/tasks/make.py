@@ -100,7 +100,8 @@ class Maker:
 
     def planted(self) -> Generator[Planted, None, None]:
         """Bugs that tests notice, as long as there are candidates."""
-        for found in ordered_map(partial(self._or_none, self.plant), self.grounds.candidates(self.seed, self.per_function), self.workers):
+        candidates = self.grounds.candidates(self.seed, self.per_function)
+        for found in ordered_map(partial(self._or_none, self.plant), candidates, self.workers):
             if found is not None:
                 yield found
 

@@ -1,9 +1,9 @@
 """Runs *inside* the sandbox, as a script: what functions of a package are called with, and what they return.
 
-It imports nothing of Vivace. One JSON request on standard input. {"mode": "record", "files": {path: module},
-"args", "targets", "result"}: runs the suite with pytest and writes {path: {function: [argument lists as source text]}} for functions at the
-top of these files. {"mode": "evaluate", "items": [[module, function, [argument texts]]], "result"}: writes one list of
-outcomes an item: ["value", text] | ["other", type name] | ["raises", type name, message] | ["hangs"].
+It imports nothing of Vivace. One JSON request on standard input. {"mode": "record", "files": {path: module}, "args",
+"targets", "result"}: runs the suite with pytest and writes {path: {function: [argument lists as source text]}} for
+functions at the top of these files. {"mode": "evaluate", "items": [[module, function, [argument texts]]], "result"}:
+writes one list of outcomes an item: ["value", text] | ["other", type name] | ["raises", type name, message] | ["hangs"].
 """
 
 from __future__ import annotations

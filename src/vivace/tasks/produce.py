@@ -1,8 +1,8 @@
 """Making tasks of all families on one bench, in parallel, with a ledger: whatever was decided is not decided again.
 
-A folder holds `tasks.jsonl` (the rows) and `ledger.jsonl` (a line for each candidate that was tried: the task it became,
-or why it became none). Both are appended to as results come, in an order that depends on the seed alone, so a sitting
-that was interrupted or killed at any point is gone on with by the same call.
+A folder holds `tasks.jsonl` (the rows) and `ledger.jsonl` (a line for each candidate that was tried: the task it
+became, or why it became none). Both are appended to as results come, in an order that depends on the seed alone, so a
+sitting that was interrupted or killed at any point is gone on with by the same call.
 """
 
 from __future__ import annotations

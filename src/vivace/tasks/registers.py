@@ -61,8 +61,8 @@ def support(symptom: Symptom, rng: random.Random) -> str:
     if symptom.call:
         call, now, want = symptom.call
         return rng.choice((
-            "Hi, I use this library in a small project and am puzzled: `{call}` gives me {now}, while I think it should "
-            "be {want}. Am I holding it wrong, or is there a bug in {place}?",
+            "Hi, I use this library in a small project and am puzzled: `{call}` gives me {now}, while I think it "
+            "should be {want}. Am I holding it wrong, or is there a bug in {place}?",
             "Hello! Is it intended that `{call}` is {now}? From the documentation I expected {want}. It seems to come "
             "from {place}. Could you look into it?",
         )).format(call=call, now=now, want=want, place=symptom.place)
@@ -76,8 +76,8 @@ def support(symptom: Symptom, rng: random.Random) -> str:
 def ci(symptom: Symptom, rng: random.Random) -> str:
     """The log of a failed build."""
     return rng.choice((
-        "The build on main failed.\n\n=========== short test summary info ===========\nFAILED {test} - {error}\n\nOwner "
-        "of {place}, please fix.",
+        "The build on main failed.\n\n=========== short test summary info ===========\nFAILED {test} - {error}\n\n"
+        "Owner of {place}, please fix.",
         "CI: job `tests` failed\nFAILED {test} - {error}\n1 failed\nThe last commit touched {place}.",
         "Nightly is red since yesterday:\n  {test}\n  {error}\nNothing but {place} has changed. Make it green again.",
     )).format(test=symptom.test, error=symptom.line, place=symptom.place)

@@ -1,10 +1,10 @@
-"""implement: the bodies of functions are gone, signature and docstring are left. One function (`function`), or all that
-one group of tests needs and hardly any other does (`feature`: Runtime Dependency Graphs, SWE-Flow, arXiv 2506.09003)."""
+"""implement: the bodies of functions are gone, signature and docstring are left. One function (`function`), or all
+that one group of tests needs and hardly any other does (`feature`: Runtime Dependency Graphs, SWE-Flow, arXiv
+2506.09003)."""
 
 from __future__ import annotations
 
 import ast
-import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,7 +110,8 @@ class Implement(ByTests[Hole]):
         task = self.task(
             bench, stage, text, bug_patch=make_patch(clean, stubbed), gold_patch=make_patch(stubbed, clean), f2p=f2p,
             p2p=list(kept)[:MOST_P2P],
-            difficulty={"functions": len(bodies), "files": len(clean), "lines": sum(len(body.lines) for body in bodies)},
+            difficulty={"functions": len(bodies), "files": len(clean),
+                        "lines": sum(len(body.lines) for body in bodies)},
             provenance={"functions": [body.name for body in bodies], "files": [body.path for body in bodies],
                         "group": candidate.group},
         )  # fmt: skip
@@ -141,8 +142,10 @@ def _bodies(bench: Bench) -> list[Body]:
 
 def _body(path: str, name: str, node: ast.FunctionDef | ast.AsyncFunctionDef, source: Source) -> Body | None:
     rest = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
-    if not rest or rest[0].lineno == node.lineno or any(isinstance(n, ast.Yield | ast.YieldFrom) for n in ast.walk(node)):
+    if not rest or rest[0].lineno == node.lineno:
         return None
+    if any(isinstance(one, ast.Yield | ast.YieldFrom) for one in ast.walk(node)):
+        return None  # it would no longer be a generator
     if isinstance(rest[0], ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and rest[0].decorator_list:
         return None  # its position is that of `def`, below its decorators
     start, end = source.span(rest[0])[0], source.span(rest[-1])[1]
@@ -162,7 +165,7 @@ def _features(bench: Bench, bodies: Sequence[Body]) -> Iterator[Hole]:
         groups[f"{file}::{inside.split('::')[0]}" if "::" in inside else file].add(test)
     covering = {body: _covering(bench.survey, body) for body in bodies}
     for group, tests in sorted(groups.items()):
-        own = [body for body in bodies if covering[body] and len(covering[body] & tests) >= OWN_SHARE * len(covering[body])]
+        own = [body for body, by in covering.items() if by and len(by & tests) >= OWN_SHARE * len(by)]
         own.sort(key=lambda body: (-len(covering[body] & tests), body.path, body.start))
         own = _apart(own)[:LARGEST_FEATURE]
         if len(own) >= 2:

@@ -31,8 +31,8 @@ MOST_CALLERS, PER_FUNCTION, LONGEST = 8, 2, 100
 TRIVIAL = frozenset({"None", "True", "False", "''", "[]", "{}", "()"})
 WORDS = {
     "definition": ("Where is `{name}` defined? Answer with path:line and nothing else.",
-                   "In which file and line does the definition of `{name}` begin (the line of `def` or `class`)? Answer "
-                   "as path:line.", "I look for `{name}`. Path and line, please, in the form path:line."),
+                   "In which file and line does the definition of `{name}` begin (the line of `def` or `class`)? "
+                   "Answer as path:line.", "I look for `{name}`. Path and line, please, in the form path:line."),
     "callers": ("Which functions call `{name}`? Answer with one path:name a line (methods as Class.method), nothing "
                 "else.", "List every function or method in the package that calls `{name}`, one path:name a line.",
                 "If I change `{name}`, which functions are affected directly? One path:name a line, tests left out."),
@@ -174,9 +174,10 @@ class _Known:
 
     def definitions(self) -> Iterator[Fact]:
         """Functions and classes that have a name of their own."""
-        for name, (path, qualname, node) in self._single():
+        for _, (path, qualname, node) in self._single():
             line = int(getattr(node, "lineno", 0))
-            yield Fact("definition", path, qualname, line, answer=(f"{path}:{line}",))
+            if not self.bound[qualname.rsplit(".", 1)[-1]]:
+                yield Fact("definition", path, qualname, line, answer=(f"{path}:{line}",))
 
     def callers(self) -> Iterator[Fact]:
         """Functions at the top of a module, by the functions in whose own bodies they are called."""
@@ -200,8 +201,9 @@ class _Known:
         for _, (path, qualname, node) in self._single():
             if not isinstance(node, FunctionNode):
                 continue
-            positional = [*node.args.posonlyargs, *node.args.args]
-            pairs = [*zip(positional[::-1], node.args.defaults[::-1]), *zip(node.args.kwonlyargs, node.args.kw_defaults)]
+            args = node.args
+            positional = [*args.posonlyargs, *args.args]
+            pairs = [*zip(positional[::-1], args.defaults[::-1]), *zip(args.kwonlyargs, args.kw_defaults)]
             for parameter, value in pairs:
                 if isinstance(value, ast.Constant) and not isinstance(value.value, type(...)):
                     yield Fact("default", path, qualname, node.lineno, parameter.arg, (repr(value.value),))

@@ -22,6 +22,7 @@ from vivace.sandbox import Sandbox, apply_patch, make_patch
 from vivace.sandbox.patch import patched_paths
 from vivace.tasks.admission import Refused
 from vivace.tasks.candidates import SLOWEST_TEST
+from vivace.tasks.experts import changed_lines
 from vivace.tasks.families.base import Bench, Family
 from vivace.tasks.grade import grade_tests, patched_tree
 from vivace.tasks.layers import Layer
@@ -36,8 +37,8 @@ BUILT_IN = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, 
 VERBS = {"get": "fetch", "make": "build", "parse": "read", "is": "looks", "to": "as", "add": "append", "find": "locate",
          "check": "verify", "format": "render", "load": "read", "set": "assign", "create": "build"}  # fmt: skip
 RENAME = (
-    "Rename {place} to `{new}`, everywhere it is used.", "{place} has a misleading name. Call it `{new}` and update all "
-    "callers; no alias for the old name, please.", "Code review: please rename {place} to `{new}` before we merge. "
+    "Rename {place} to `{new}`, everywhere it is used.", "{place} has a misleading name. Call it `{new}` and update "
+    "all callers; no alias for the old name, please.", "Code review: please rename {place} to `{new}` before we merge. "
     "Behaviour must not change.", "Refactoring: `{new}` instead of {place}. All tests must stay green.",
     "The old name of {place} collides with another project of ours. It has to be `{new}` from now on, in the whole "
     "package.", "Could you change the name of {place} into `{new}`? Remember the places that call it.",
@@ -46,9 +47,9 @@ KEYWORD = (
     "Make the parameter `{parameter}` of {place} keyword-only and update the callers.",
     "Code review: `{parameter}` of {place} is passed by position and nobody can read the calls. Make it keyword-only; "
     "behaviour must not change.", "Refactoring: {place} should only accept `{parameter}` by keyword. Change all calls.",
-    "We keep mixing up the arguments of {place}. `{parameter}` must be keyword-only from now on, without a default that "
-    "was not there before.", "Please add the bare star to {place} so that `{parameter}` has to be named, and mend what "
-    "calls it.", "API cleanup: `{parameter}` becomes keyword-only in {place}. All tests must stay green.",
+    "We keep mixing up the arguments of {place}. `{parameter}` must be keyword-only from now on, without a default "
+    "that was not there before.", "Please add the bare star to {place} so that `{parameter}` has to be named, and mend "
+    "what calls it.", "API cleanup: `{parameter}` becomes keyword-only in {place}. All tests must stay green.",
 )  # fmt: skip
 
 
@@ -125,7 +126,8 @@ class Refactor(Family[Change]):
                  "parameter": candidate.parameter}  # fmt: skip
         return self.task(
             bench, candidate.kind, text, gold_patch=make_patch({path: clean[path] for path in whole}, whole), p2p=tests,
-            check=check, difficulty={"files": len(whole), "places": sum(_differing(clean[p], whole[p]) for p in whole)},
+            check=check,
+            difficulty={"files": len(whole), "places": sum(len(changed_lines(clean[p], whole[p])) for p in whole)},
             provenance={"functions": [candidate.qualname], "files": [candidate.path]},
         )  # fmt: skip
 
@@ -157,7 +159,7 @@ class Refactor(Family[Change]):
         yield turn(call("grep_search", query=name))
         if style != "direct":
             for path in before:
-                line = next(n for n, (a, b) in enumerate(zip(before[path].split("\n"), after[path].split("\n")), 1) if a != b)
+                line = min(changed_lines(before[path], after[path]), default=1)
                 yield turn(call("read_file", filePath=path, startLine=max(1, line - 5)))
         calls = [one for path in before for one in edits(path, before[path], after[path])]
         for number, one in enumerate(calls, 1):
@@ -234,7 +236,7 @@ def _movable(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 def static_problem(check: Mapping[str, Any], layer: Layer, changed_files: Mapping[str, str | None]) -> str:
     """What the sources say against the refactoring being done; "" if nothing does."""
     clean = package_sources(layer)
-    texts = {path: text for path, text in {**clean, **changed_files}.items() if text is not None and path.endswith(".py")}
+    texts = {path: text for path, text in {**clean, **changed_files}.items() if text and path.endswith(".py")}
     try:
         before = _definition(clean[check["path"]], check["function"])
         owner, _, name = check["function"].rpartition(".")
@@ -346,5 +348,3 @@ def _after(layer: Layer, patch: str) -> dict[str, str]:
     return {path: text for path, text in texts.items() if text is not None}
 
 
-def _differing(before: str, after: str) -> int:
-    return sum(a != b for a, b in zip(before.split("\n"), after.split("\n")))

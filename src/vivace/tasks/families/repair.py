@@ -65,7 +65,8 @@ class Repair(ByTests[Candidate]):
         if not calls or rng.random() < 0.5:
             return None
         item = (candidate.path, candidate.function.qualname, calls)
-        [clean], [broken] = (bench.observer.evaluate(texts, [item]) for texts in ({}, {candidate.path: candidate.buggy}))
+        [clean] = bench.observer.evaluate({}, [item])
+        [broken] = bench.observer.evaluate({candidate.path: candidate.buggy}, [item])
         return bench.observer.difference(candidate.path, candidate.function.qualname, calls, clean, broken)
 
 

@@ -37,14 +37,14 @@ WORDS = (
     "{diff}",
     "With this change nothing in the suite need fail:\n{diff}\nAdd {file} with a test that notices it, and passes now. "
     "It is about {place}.",
-    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as it "
-    "is.",
+    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as "
+    "it is.",
     "Review: {place} could be broken like this and we should see it:\n{diff}\nPlease add {file} with a test for that "
     "case.",
     "Feature request for the suite: {file}, a test that fails if somebody writes\n{diff}\nand passes otherwise. Test "
     "{place} by calling it.",
-    "We had this regression in {place} before:\n{diff}\nA test in {file} should keep it from coming back. It has to pass "
-    "today.",
+    "We had this regression in {place} before:\n{diff}\nA test in {file} should keep it from coming back. It has to "
+    "pass today.",
 )
 
 
@@ -108,7 +108,8 @@ class TestWriting(Family[Candidate]):
             return Grade(status="failed", scores={**scores, "tamper": 1.0},
                          detail=f"the test must call the code, not look at it ({found[0]})")
         try:
-            now, broken = (self._run(task, layer, {**files, file: text}, sandbox) for files in ({}, mutant(task, layer)))
+            now = self._run(task, layer, {file: text}, sandbox)
+            broken = self._run(task, layer, {**mutant(task, layer), file: text}, sandbox)
         except InfraError as error:
             return Grade(status="infra", detail=str(error))
         passes = bool(now.outcomes) and now.passed(list(now.outcomes))

@@ -30,9 +30,9 @@ def copy_drop(node: ast.Call, context: Context) -> Iterator[Edit]:
     name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
     plain = isinstance(node.func, ast.Name) or (isinstance(node.func, ast.Attribute)
                                                 and context.text(node.func.value) == "copy")
-    if plain and name in _COPIES and len(node.args) == 1 and not node.keywords:
-        if isinstance(node.args[0], ast.Name | ast.Attribute):
-            yield context.replace(node, context.text(node.args[0]))
+    named = [type(one) for one in node.args] in ([ast.Name], [ast.Attribute]) and not node.keywords
+    if plain and named and name in _COPIES:
+        yield context.replace(node, context.text(node.args[0]))
 
 
 @operator(ast.Call, wide=True)
@@ -79,7 +79,8 @@ def chain_break(node: ast.BinOp, context: Context) -> Iterator[Edit]:
     if isinstance(node.left, ast.BinOp) and type(node.left.op) is type(node.op):
         middle = (context.source.span(node.left.left)[1], context.source.span(node.left)[1])
         text = context.source.text[slice(*middle)]
-        if not set(text) & set("()#\n") or isinstance(node.left.right, ast.Call) and text.count("(") == text.count(")"):
+        whole = isinstance(node.left.right, ast.Call) and text.count("(") == text.count(")")
+        if whole or not set(text) & set("()#\n"):
             yield (*middle, "")
 
 
@@ -128,9 +129,10 @@ def filter_drop(node: ast.comprehension, context: Context) -> Iterator[Edit]:
 @operator(ast.Subscript, wide=True)
 def key_misuse(node: ast.Subscript, context: Context) -> Iterator[Edit]:
     """`d["a"]` to `d["b"]`, another key that the function uses."""
-    if not (isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)) or context.scope.function is None:
+    function = context.scope.function
+    if function is None or not (isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)):
         return
-    keys = {part.slice.value for part in ast.walk(context.scope.function) if isinstance(part, ast.Subscript)
+    keys = {part.slice.value for part in ast.walk(function) if isinstance(part, ast.Subscript)
             and isinstance(part.slice, ast.Constant) and isinstance(part.slice.value, str)}  # fmt: skip
     for other in sorted(keys - {node.slice.value})[:2]:
         yield context.replace(node.slice, repr(other))
