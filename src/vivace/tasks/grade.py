@@ -1,8 +1,9 @@
 """Deciding whether a task is solved: from the patch alone, in a fresh workspace, by tests the agent could not touch.
 
 The tree is rebuilt (clean layer, bug, then only those parts of the patch that are source), every expected test must be
-reported PASSED by name, the exit code must agree, and a must-fail canary with a random name must have failed. What
-slips past that (objects that compare equal to everything, say) is flagged by a scan of the added lines.
+reported PASSED by name, the exit code must agree, and a must-fail canary with a random name must have failed. A patch
+that could have forged its pass must also fail the same tests once they cannot be passed (`tasks.forgery`). What looks
+like a trick is flagged by a scan of the added lines.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, apply_patc
 from vivace.sandbox.patch import patched_paths
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import Tree
+from vivace.tasks.forgery import forged, suspicious
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
 
@@ -51,7 +53,8 @@ def _family(task: Task) -> Family[Any]:
 
 
 def grade_tests(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
-    """The verdict of the task's tests on a patch. Thread-safe; takes one cold test run.
+    """The verdict of the task's tests on a patch. Thread-safe; takes one cold test run, or three for a pass of a patch
+    that could forge one.
 
     Scores: `f2p`, `p2p` (shares of tests that passed), `canary`, `tamper` (number of flags), `ignored` (changed paths
     that do not count: tests and what steers them), `lines` (added and removed). `infra` when the sandbox failed.
@@ -63,9 +66,23 @@ def grade_tests(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade
             return Grade(status="failed", scores={"f2p": 0.0, "p2p": 0.0}, detail=f"patch does not apply: {error}")
         with open_workspace(layer, sandbox, files) as workspace:
             report = run_tests(task, layer, workspace, canary=True)
+        found = _verdict(task, report, patch, ignored)
+        return _unless_forged(found, task, layer, patch, files, sandbox) if found.solved else found
     except InfraError as error:
         return Grade(status="infra", detail=str(error))
-    return _verdict(task, report, patch, ignored)
+
+
+def _unless_forged(found: Grade, task: Task, layer: Layer, patch: str, files: dict[str, str | None],
+                   sandbox: Sandbox) -> Grade:
+    """A pass, if what could have forged it fails the same tests once they cannot be passed."""
+    if not suspicious(patch):
+        return found
+    names = forged(task, layer, files, sandbox)
+    if not names:
+        return found
+    scores = {**found.scores, "f2p": 0.0, "forged": float(len(names))}
+    return found.model_copy(update={"status": "failed", "scores": scores, "detail": "; ".join(filter(None, (
+        f"forged: {names[0]} passes whatever it expects", found.detail)))})
 
 
 def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: Sandbox,

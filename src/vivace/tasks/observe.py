@@ -175,7 +175,8 @@ def _near(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [value[:-1], value + value[:1], value.swapcase(), f" {value} ", ""]
     if isinstance(value, list | tuple):
-        return [value[:-1], value[1:], value + value, type(value)(reversed(value))]
+        near = [list(value[:-1]), list(value[1:]), [*value, *value], list(value[::-1])]
+        return [tuple(one) if isinstance(value, tuple) else one for one in near]
     if isinstance(value, dict):
         return [{}, dict(list(value.items())[:-1])]
     return [0, ""] if value is None else []

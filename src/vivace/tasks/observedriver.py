@@ -2,8 +2,9 @@
 
 It imports nothing of Vivace. One JSON request on standard input. {"mode": "record", "files": {path: module}, "args",
 "targets", "result"}: runs the suite with pytest and writes {path: {function: [argument lists as source text]}} for
-functions at the top of these files. {"mode": "evaluate", "items": [[module, function, [argument texts]]], "result"}:
-writes one list of outcomes an item: ["value", text] | ["other", type name] | ["raises", type name, message] | ["hangs"].
+functions at the top of these files. {"mode": "evaluate", "items": [[module, function, [argument texts]]],
+"result"}: writes one list of outcomes an item, each ["value", text], ["other", type name], ["raises", type name,
+message], ["hangs"] or ["missing"].
 """
 
 from __future__ import annotations

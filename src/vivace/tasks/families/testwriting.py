@@ -30,7 +30,7 @@ PER_FUNCTION = 6
 MOST_CALLS, MOST_P2P = 80, 5
 LOOKS_AT_SOURCE = re.compile(
     r"\bopen\(|read_text|read_bytes|\binspect\b|__file__|__code__|\bast\b|\bdis\b|\btokenize\b|subprocess|linecache"
-    r"|\bos\.|\bsys\.|\bgc\b|pathlib|__loader__|getsource|pkgutil|importlib|\beval\(|\bexec\(|\bopen_code\b"
+    r"|\b(os|sys|gc|pathlib|pkgutil|importlib|random|time|secrets|ctypes|eval|exec|vars|globals|getattr|id)\b|__\w+__"
 )
 WORDS = (
     "Write a test for {place} in the new file {file}. It must pass on the code as it is and fail with this change:\n"
@@ -109,10 +109,11 @@ class TestWriting(Family[Candidate]):
                          detail=f"the test must call the code, not look at it ({found[0]})")
         try:
             now = self._run(task, layer, {file: text}, sandbox)
+            again = self._run(task, layer, {file: text}, sandbox, seed=1)
             broken = self._run(task, layer, {**mutant(task, layer), file: text}, sandbox)
         except InfraError as error:
             return Grade(status="infra", detail=str(error))
-        passes = bool(now.outcomes) and now.passed(list(now.outcomes))
+        passes = bool(now.outcomes) and now.passed(list(now.outcomes)) and again.passed(list(now.outcomes))
         notices = broken.trusted and broken.collected_ok and "failed" in broken.outcomes.values()
         scores |= {"f2p": float(notices), "p2p": float(passes), "canary": float(now.canary_ok is True)}
         why = "" if passes and notices else "the test does not pass on the code as it is" if not passes else \
@@ -120,10 +121,11 @@ class TestWriting(Family[Candidate]):
         return Grade(status="failed" if why else "solved", scores=scores, detail=why)
 
     @staticmethod
-    def _run(task: Task, layer: Layer, files: dict[str, str], sandbox: Sandbox) -> TestReport:
+    def _run(task: Task, layer: Layer, files: dict[str, str], sandbox: Sandbox, seed: int = 0) -> TestReport:
         limits = ExecLimits(wall_s=4 * task.test.timeout_s, cpu_s=task.test.timeout_s)
         with open_workspace(layer, sandbox, dict(files)) as workspace:
-            return run_pytest(workspace, layer.python, [str(task.check["test_file"])], limits=limits, canary=True)
+            return run_pytest(workspace, layer.python, [str(task.check["test_file"])], limits=limits, canary=True,
+                              extra_args=task.test.args, env={"PYTHONHASHSEED": str(seed)})
 
     def script(self, task: Task, layer: Layer, style: str, rng: random.Random, opening: str) -> Script:
         file = str(task.check["test_file"])

@@ -17,7 +17,8 @@ _COPIES = frozenset({"list", "dict", "set", "tuple", "copy", "deepcopy"})
 def identity_confuse(node: ast.Compare, context: Context) -> Iterator[Edit]:
     """`a == b` to `a is b`, `!=` to `is not`."""
     table = {ast.Eq: ("==", "is"), ast.NotEq: ("!=", "is not")}
-    if len(node.ops) == 1 and type(node.ops[0]) in table:
+    literal = any(isinstance(one, ast.Constant | ast.JoinedStr) for one in (node.left, *node.comparators))
+    if len(node.ops) == 1 and type(node.ops[0]) in table and not literal:  # a warning would tell
         written, other = table[type(node.ops[0])]
         place = context.source.token_between(node.left, node.comparators[0], re.escape(written))
         if place:
