@@ -29,11 +29,11 @@ LARGEST_FEATURE, OWN_SHARE = 6, 0.7
 STUB = "raise NotImplementedError"
 WORDS = {
     "function": (
-        "Implement {places}: its body is missing. What it has to do is in its docstring and in the tests that use it, "
-        "for example {tests}. Keep the signature.",
+        "Implement {places}: its body is missing. What it has to do is told by {told}, for example {tests}. Keep the "
+        "signature.",
         "{places} only raises NotImplementedError. Please write it; {tests} must pass.",
-        "Feature request: {places} is announced but not there yet. It is wanted as its docstring and callers have it "
-        "({tests} shows how it is used).",
+        "Feature request: {places} is announced but not there yet. It is wanted as {told} have it ({tests} shows how "
+        "it is used).",
         "Write the body of {places}. Done when {tests} and the other tests pass.",
         "We merged the interface first: {places} is still a stub. Fill it in so that {tests} pass.",
         "Why do I get NotImplementedError from {places}? I need what {tests} expects.",
@@ -103,7 +103,8 @@ class Implement(ByTests[Hole]):
         places = ", ".join(str(body.place) for body in bodies)
         shown = sorted(f2p, key=lambda test: (len(test), test))[:1 if not candidate.group else 2]
         stage = "feature" if candidate.group else "function"
-        text = rng.choice(WORDS[stage]).format(places=places, tests=" and ".join(map(shown_test, shown)))
+        text = rng.choice(WORDS[stage]).format(places=places, tests=" and ".join(map(shown_test, shown)),
+                                                told=_told(bodies, bench))
         lines = [line for body in bodies for line in clean[body.path][body.start : body.end].split("\n")]
         if leaks(text, lines, "\n".join([*stubbed.values(), *f2p])):
             raise Refused("statement leaks the fix")
@@ -117,6 +118,13 @@ class Implement(ByTests[Hole]):
         )  # fmt: skip
         bench.notes[task.id] = (tests, True)
         return task
+
+
+def _told(bodies: Sequence[Body], bench: Bench) -> str:
+    """Where it is written what the functions do."""
+    documented = all('"""' in "".join(bench.text(body.path).split("\n")[body.line - 1 : body.lines[0] - 1])
+                     for body in bodies)  # fmt: skip
+    return "its docstring and the tests that use it" if documented else "its callers and the tests that use it"
 
 
 def taken_out(bodies: Sequence[Body], clean: dict[str, str]) -> dict[str, str]:

@@ -205,7 +205,7 @@ class _Known:
             positional = [*args.posonlyargs, *args.args]
             pairs = [*zip(positional[::-1], args.defaults[::-1]), *zip(args.kwonlyargs, args.kw_defaults)]
             for parameter, value in pairs:
-                if isinstance(value, ast.Constant) and not isinstance(value.value, type(...)):
+                if isinstance(value, ast.Constant) and type(value.value) in (int, float, str):  # not to be guessed
                     yield Fact("default", path, qualname, node.lineno, parameter.arg, (repr(value.value),))
 
     def _single(self) -> Iterator[tuple[str, tuple[str, str, Any]]]:
