@@ -82,6 +82,30 @@ def show(
         typer.echo(described(next((task for task in found if task.id == task_id), found[0])))
 
 
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="Task rows (JSON lines), or a folder that `make` wrote.")],
+    manifest: Annotated[Path | None, typer.Option(help="packages.toml; found beside the rows or above them.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="This many tasks, drawn with the seed.")] = None,
+    cheat: Annotated[bool, typer.Option("--cheat", help="Also try every cheating patch: slow.")] = False,
+    seed: Annotated[int, typer.Option()] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: the cores there are.")] = None,
+) -> None:
+    """Judge tasks again, cold: what solves them passes, doing nothing fails, and with --cheat no cheat passes."""
+    from vivace.sandbox import open_sandbox
+    from vivace.tasks.checking import check_tasks
+    from vivace.tasks.produce import TASKS
+    from vivace.tasks.sources import load_manifest
+
+    file = file / TASKS if file.is_dir() else file
+    places = [place / "packages.toml" for place in (file.parent, file.parent.parent)]
+    found = manifest or next((place for place in places if place.exists()), places[0])
+    problems = check_tasks(file, load_manifest(found), open_sandbox(), cheat=cheat, limit=limit, seed=seed,
+                           workers=workers or len(os.sched_getaffinity(0)), say=typer.echo)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _families(given: list[str]) -> dict[str, int | None]:
     from vivace.tasks.families import PRODUCERS
 

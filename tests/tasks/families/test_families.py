@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import demonstrated, first
+from demonstrations import demonstrated, first
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Grade, Task
@@ -88,7 +88,8 @@ def test_rename(bench: Bench) -> None:
     assert "still there" in _verdict(task, bench, _edited(task, bench, head)).detail
     alias = _edited(task, bench, head, (PRICES, "\n\ndef gross", f"\n\n_share = {new}\n\n\ndef gross"))
     assert _verdict(task, bench, alias).scores == {**_verdict(task, bench, alias).scores, "static": 0.0, "p2p": 1.0}
-    looked_up = _edited(task, bench, head, (PRICES, "_share(net", f"{new}(net"), (PRICES, "_share(price", f"{new}(price"),
+    looked_up = _edited(task, bench, head, (PRICES, "_share(net", f"{new}(net"),
+                        (PRICES, "_share(price", f"{new}(price"),
                         (PRICES, "\n\ndef gross", f"\n\nglobals()['_share'] = {new}\n\n\ndef gross"))
     assert not _verdict(task, bench, looked_up).solved
     wrapped = _edited(task, bench, ("src/wares/prices.py", "_share", new), (PRICES, f"def {new}(amount, percent)",
@@ -98,7 +99,8 @@ def test_rename(bench: Bench) -> None:
 
 
 def test_a_parameter_becomes_keyword_only(bench: Bench) -> None:
-    task = first(bench, "refactor", "keyword_only", lambda change: change.kind == "keyword_only" and change.name == "_joined")
+    task = first(bench, "refactor", "keyword_only",
+                 lambda change: (change.kind, change.name) == ("keyword_only", "_joined"))
     after = apply_patch(layer_files(bench.layer, [LABELS]), task.gold_patch)[LABELS] or ""
     assert "def _joined(parts, *, sep):" in after
     assert 'amount], sep=" ")' in after
@@ -130,7 +132,8 @@ def test_test_writing(bench: Bench) -> None:
     assert "does not fail" in verdict("def test_it():\n    assert 1 == 1\n").detail
     assert verdict("x = 1\n").status == "failed"
     assert "there is no" in verdict("def test_it():\n    assert 1 == 1\n", "tests/test_other.py").detail
-    peek = "import inspect\nfrom wares import labels\n\n\ndef test_it():\n    assert 'limit' in inspect.getsource(labels)\n"
+    peek = ("import inspect\nfrom wares import labels\n\n\n"
+            "def test_it():\n    assert 'limit' in inspect.getsource(labels)\n")
     assert "look at it" in verdict(peek).detail
     broken_import = "from wares.labels import nothing\n\n\ndef test_it():\n    assert nothing\n"
     assert verdict(broken_import).status == "failed"
@@ -160,7 +163,7 @@ def test_answers_are_facts_of_the_package(bench: Bench) -> None:
     assert facts["definition", "short", ""] == (f"{LABELS}:{line}",)
     assert facts["default", "short", "limit"] == ("5",)
     assert facts["default", "gross", "kind"] == ("'other'",)
-    task = first(bench, "question", "returns", lambda fact: fact.kind == "returns" and fact.name == "gross")
+    task = first(bench, "question", "returns", lambda fact: (fact.kind, fact.name) == ("returns", "gross"))
     assert task.check["answer"][0] in ("107", "119", "219")
     assert "gross(" in task.problem_statement
 

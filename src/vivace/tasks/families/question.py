@@ -19,10 +19,11 @@ from vivace.core.files import digest
 from vivace.core.types import Grade, Task
 from vivace.sandbox import Sandbox
 from vivace.tasks.admission import Refused
+from vivace.tasks.cover import Survey
 from vivace.tasks.families.base import Bench, Family
 from vivace.tasks.families.refactor import BUILT_IN, package_sources
 from vivace.tasks.layers import Layer
-from vivace.tasks.observe import shortened
+from vivace.tasks.observe import Observer, shortened
 from vivace.tasks.operators.source import FunctionNode, walk
 from vivace.tasks.script import Script, call, turn
 from vivace.tasks.statements import Suspect
@@ -108,11 +109,24 @@ class Question(Family[Fact]):
     def rejection(self, task: Task, layer: Layer, sandbox: Sandbox, bench: Bench | None = None) -> str:
         """The answer passes the grader and no answer does not; facts of the tree are read from it again."""
         right = "\n".join(task.check["answer"])
+        if bench is None and not self._still_true(task, layer, sandbox):
+            return "the package says otherwise"
         if not self.grade(task, layer, "", right, sandbox).solved:
             return "gold answer fails"
         if self.grade(task, layer, "", "", sandbox).solved:
             return "empty answer passes"
         return ""
+
+    @staticmethod
+    def _still_true(task: Task, layer: Layer, sandbox: Sandbox) -> bool:
+        path, name = task.provenance["files"][0], task.provenance["functions"][0]
+        if task.stage == "returns":
+            observer = Observer(layer, Survey(frozenset(), {}, {}), sandbox)
+            [[one]] = observer.evaluate({}, [(path, name, [task.provenance["call"]])], seed=2)
+            return [one.text] == task.check["answer"]
+        known = _Known(layer)
+        facts = {"definition": known.definitions, "callers": known.callers, "default": known.defaults}[task.stage]()
+        return any((one.path, one.name, list(one.answer)) == (path, name, task.check["answer"]) for one in facts)
 
     def grade(self, task: Task, layer: Layer, patch: str, answer: str, sandbox: Sandbox) -> Grade:
         want = [str(one) for one in task.check["answer"]]

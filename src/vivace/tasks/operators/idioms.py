@@ -67,7 +67,7 @@ def pattern_change(node: ast.Call, context: Context) -> Iterator[Edit]:
         return
     text = context.text(pattern)
     for old, new in _QUANTIFIERS:
-        at = text.find(old, 2)
+        at = text.find(old, 1)
         if 0 < at < len(text) - 1 and text[at - 1] != "\\" and text[at - 1] != "[":
             changed = text[:at] + new + text[at + len(old):]
             if _compiles(changed):
