@@ -76,7 +76,7 @@ class _Impossible(ast.NodeTransformer):
         return node
 
     def _value(self) -> ast.expr:
-        return ast.Constant((self.nonce,))
+        return ast.Tuple([ast.Constant(self.nonce)], ast.Load())
 
 
 def _calls(node: ast.expr) -> bool:

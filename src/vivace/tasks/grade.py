@@ -60,8 +60,9 @@ def grade_tests(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade
     that do not count: tests and what steers them), `lines` (added and removed). `infra` when the sandbox failed.
     """
     try:
+        before = buggy_files(task, layer)
         try:
-            files, ignored = patched_tree(task, layer, patch)
+            files, ignored = patched_tree(layer, before, patch)
         except BadInput as error:
             return Grade(status="failed", scores={"f2p": 0.0, "p2p": 0.0}, detail=f"patch does not apply: {error}")
         with open_workspace(layer, sandbox, files) as workspace:
@@ -147,13 +148,13 @@ def tamper_flags(patch: str, test_names: list[str]) -> list[str]:
     return [*flags, "test_name"] if any(name in added for name in test_names) else flags
 
 
-def patched_tree(task: Task, layer: Layer, patch: str) -> tuple[dict[str, str | None], list[str]]:
-    """Files that differ from the clean layer once bug and patch are in, and the paths whose change was ignored.
+def patched_tree(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[dict[str, str | None], list[str]]:
+    """Files that differ from the clean layer once bug (`before`) and patch are in, and the paths whose change was
+    ignored.
 
     Raises:
         BadInput: the patch does not apply.
     """
-    before = buggy_files(task, layer)
     if not patch.strip():
         return before, []
     present = layer_files(layer, patched_paths(patch))

@@ -29,7 +29,7 @@ from vivace.tasks.layers import Layer
 from vivace.tasks.operators.source import FunctionNode, Source, walk
 from vivace.tasks.script import Script, call, edits, turn
 from vivace.tasks.statements import Suspect
-from vivace.tasks.workspaces import layer_files
+from vivace.tasks.workspaces import buggy_files, layer_files
 
 MOST_P2P, MOST_SECONDS = 16, 5.0
 BUILT_IN = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, io.StringIO, type(re.compile("")))
@@ -89,7 +89,7 @@ class Refactor(Family[Change]):
         for text in texts.values():
             names.update(word for word, _ in _names(text))
         for path in sorted(bench.grounds.texts):
-            if bench.layer.is_test(path):
+            if path not in texts:
                 continue
             for node, scope in walk(ast.parse(bench.text(path))):
                 if not isinstance(node, FunctionNode) or scope.function is not node or _taken(node.name, prose):
@@ -145,7 +145,7 @@ class Refactor(Family[Change]):
         found = grade_tests(task, layer, patch, sandbox)
         if found.status == "infra" or "canary" not in found.scores:
             return found
-        problem = static_problem(task.check, layer, patched_tree(task, layer, patch)[0])
+        problem = static_problem(task.check, layer, patched_tree(layer, buggy_files(task, layer), patch)[0])
         scores = {**found.scores, "f2p": 0.0 if problem else 1.0, "static": 0.0 if problem else 1.0}
         if not problem:
             return found.model_copy(update={"scores": scores})
