@@ -1,7 +1,8 @@
 """test-writing: a test that passes on the code as it is and fails with a given small change of it (a mutant).
 
-`survivor`: the suite does not notice the mutant; `known`: it does. A call on which both differ was found by execution,
-so every mutant can be killed. Only the one new test file counts; it may not look at the source.
+`survivor`: none of the tests around notices the mutant (up to twelve are run); `known`: one does. A call on which both
+differ was found by execution, so every mutant can be killed. Only the one new test file counts; it may not look at the
+source.
 """
 
 from __future__ import annotations
@@ -35,16 +36,20 @@ LOOKS_AT_SOURCE = re.compile(
 WORDS = (
     "Write a test for {place} in the new file {file}. It must pass on the code as it is and fail with this change:\n"
     "{diff}",
-    "With this change nothing in the suite need fail:\n{diff}\nAdd {file} with a test that notices it, and passes now. "
-    "It is about {place}.",
-    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as "
-    "it is.",
     "Review: {place} could be broken like this and we should see it:\n{diff}\nPlease add {file} with a test for that "
     "case.",
     "Feature request for the suite: {file}, a test that fails if somebody writes\n{diff}\nand passes otherwise. Test "
     "{place} by calling it.",
     "We had this regression in {place} before:\n{diff}\nA test in {file} should keep it from coming back. It has to "
     "pass today.",
+)
+
+
+SURVIVING = (
+    "With this change the tests around {place} stay green:\n{diff}\nAdd {file} with a test that notices it, and passes "
+    "now.",
+    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as it "
+    "is.",
 )
 
 
@@ -76,7 +81,8 @@ class TestWriting(Family[Candidate]):
         file = _free(bench, home, f"test_{candidate.function.name.strip('_')}")
         body = written(module, candidate.function.name, arguments, want)
         mutant = make_patch({candidate.path: candidate.clean}, {candidate.path: candidate.buggy})
-        text = bench.rng(candidate.key).choice(WORDS).format(place=candidate.place, file=file, diff=_shown(mutant))
+        words = (*SURVIVING, *WORDS) if survives else WORDS
+        text = bench.rng(candidate.key).choice(words).format(place=candidate.place, file=file, diff=_shown(mutant))
         kept = [test for test in candidate.tests if report.outcomes.get(test) == "passed"][:MOST_P2P]
         return self.task(
             bench, "survivor" if survives else "known", text, gold_patch=make_patch({}, {file: body}), p2p=kept,
