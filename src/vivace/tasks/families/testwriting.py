@@ -48,8 +48,8 @@ WORDS = (
 SURVIVING = (
     "With this change the tests around {place} stay green:\n{diff}\nAdd {file} with a test that notices it, and passes "
     "now.",
-    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as it "
-    "is.",
+    "Mutation testing left this mutant of {place}:\n{diff}\nKill it: put a test into {file} (new). The code stays as "
+    "it is.",
 )
 
 
