@@ -63,7 +63,8 @@ class Grounds:
 
     def __init__(self, layer: Layer, survey: Survey, *, wide: bool = False) -> None:
         self.layer, self.survey, self.wide = layer, survey, wide
-        self.texts = {path: (layer.root / path).read_bytes().decode() for path in sorted(survey.covered)}
+        texts = {path: _decoded((layer.root / path).read_bytes()) for path in sorted(survey.covered)}
+        self.texts = {path: text for path, text in texts.items() if text is not None}
 
     @cached_property
     def functions(self) -> dict[str, list[Function]]:
@@ -126,6 +127,14 @@ class Grounds:
             function = known.get(site.qualname)
             if function and function.line <= site.line <= function.end_line:
                 yield function, site
+
+
+def _decoded(data: bytes) -> str | None:
+    """Text, or None: only UTF-8 can be patched."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _least_used(items: list[tuple[str, Function, Site]], turns: Counter[tuple[str, str]]) -> int:

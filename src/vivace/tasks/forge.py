@@ -45,7 +45,11 @@ def forge(
         write_json(folder / SETTINGS, settings)
     for note in home.notes:
         say(note)
-    known = survey(home.layer, sandbox)
+    try:
+        known = survey(home.layer, sandbox)
+    except BadInput as error:
+        problem = str(error).partition(";")[0]
+        raise BadInput(f"{problem}; name the tests with --tests, or what they import with --with") from error
     say(f"{source.name} {source.version}: {len(known.green)} tests pass twice, "
         f"{sum(len(known.lines(path)) for path in known.covered)} lines are executed by them; code in "
         f"{', '.join(source.source_dirs)}, tests in {', '.join(source.test_dirs)}")

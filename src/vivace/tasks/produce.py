@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
-from vivace.core.errors import InfraError
+from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import append_jsonl, read_json, read_jsonl, write_json
 from vivace.core.progress import Progress
 from vivace.core.types import Task
@@ -24,6 +25,7 @@ from vivace.tasks.make import ordered_map
 from vivace.tasks.registry import append_task, read_tasks
 
 TASKS, LEDGER, REPORT = "tasks.jsonl", "ledger.jsonl", "report.json"
+UNREADABLE = (BadInput, SyntaxError, ValueError, RecursionError, TokenError)
 MOST_INFRA = 5  # failures of the machine in a row, after which a sitting ends
 
 
@@ -162,4 +164,6 @@ def _one(family: Family[Any], candidate: Any, bench: Bench) -> Task | str | Infr
         return str(refused)
     except InfraError as error:
         return error
+    except UNREADABLE:  # one odd file must not bar the way to all others
+        return "its source cannot be worked on"
     return InfraError(f"{bench.layer.name}: the sandbox failed") if problem == "infra" else problem or task

@@ -84,6 +84,28 @@ def test_a_failing_machine_decides_nothing(
     assert produce(bench, {"question": 2}, tmp_path).made == {"question": 2}
 
 
+def test_one_odd_file_does_not_bar_the_way(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, odd = PRODUCERS["question"].make, iter([True])
+
+    def sometimes(candidate: object, bench: Bench) -> Task:
+        if next(odd, False):
+            raise UnicodeDecodeError("utf-8", b"x", 0, 1, "odd")
+        return make(candidate, bench)
+
+    monkeypatch.setattr(PRODUCERS["question"], "make", sometimes)
+    report = produce(bench, {"question": 2}, tmp_path)
+    assert report.made == {"question": 2}
+    assert report.refused["question"]["its source cannot be worked on"] == 1
+
+
+def test_a_suite_that_cannot_run_is_told_with_what_to_do(tmp_path: Path, sandbox: Sandbox) -> None:
+    for name, text in {"pkg/__init__.py": "", "tests/test_a.py": "import nothing_of_that_name\n"}.items():
+        (tmp_path / "odd" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "odd" / name).write_text(text)
+    with pytest.raises(BadInput, match=r"no test passes in the sandbox; name the tests with --tests"):
+        forge(tmp_path / "odd", tmp_path / "out", sandbox, {"question": 1}, python=Path(sys.executable))
+
+
 def test_running_out_is_told(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def few(bench: Bench) -> Iterator[object]:
         yield from ()
