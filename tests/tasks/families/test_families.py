@@ -67,6 +67,7 @@ def test_implement_one_function(bench: Bench) -> None:
     assert demonstrated(task, bench, "read", "nano")[1].solved
 
 
+@pytest.mark.slow
 def test_implement_a_feature(bench: Bench) -> None:
     task = first(bench, "implement", "feature", lambda hole: hole.group)
     assert len(task.provenance["functions"]) >= 2
@@ -75,6 +76,7 @@ def test_implement_a_feature(bench: Bench) -> None:
     assert demonstrated(task, bench, "direct", "copilot")[1].solved
 
 
+@pytest.mark.slow
 def test_rename(bench: Bench) -> None:
     task = first(bench, "refactor", "rename", lambda change: (change.kind, change.name) == ("rename", "_share"))
     new = task.check["new"]
@@ -98,6 +100,7 @@ def test_rename(bench: Bench) -> None:
     assert demonstrated(task, bench, "read", "nano")[1].solved
 
 
+@pytest.mark.slow
 def test_a_parameter_becomes_keyword_only(bench: Bench) -> None:
     task = first(bench, "refactor", "keyword_only",
                  lambda change: (change.kind, change.name) == ("keyword_only", "_joined"))
@@ -118,6 +121,7 @@ def test_what_tests_name_is_not_refactored(bench: Bench) -> None:
     assert names == {"_share", "_joined"}
 
 
+@pytest.mark.slow
 def test_test_writing(bench: Bench) -> None:
     task = first(bench, "test-writing", where=lambda one: one.function.name == "short")
     file = task.check["test_file"]
