@@ -12,6 +12,7 @@ from rich.console import Console
 
 from vivace.commands import evaluate, sessions
 from vivace.commands import model as model_commands
+from vivace.commands import tasks as task_commands
 from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.serve import serve
@@ -20,6 +21,7 @@ from vivace.core.errors import InfraError, VivaceError
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Build, measure and ship a flash coding model.")
 app.add_typer(model_commands.app, name="model")
+app.add_typer(task_commands.app, name="tasks")
 app.command()(serve)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)

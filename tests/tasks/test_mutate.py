@@ -31,6 +31,63 @@ STATEMENTS = [
 ]
 
 
+WIDE = [
+    ("if_else_swap", "if a:\n        b = 1\n    else:\n        b = 2  # two",
+     "if a:\n        b = 2\n    else:\n        b = 1  # two"),
+    ("guard_remove", "if not a:\n        return None\n    return a", "pass\n    return a"),
+    ("elif_break", "if a:\n        b = 1\n    elif b:\n        b = 2",
+     "if a:\n        b = 1\n    if b:\n        b = 2"),
+    ("condition_force", "if a > b:\n        return a", "if False:\n        return a"),
+    ("condition_force", "if a > b:\n        return a", "if True:\n        return a"),
+    ("condition_force", "while a > b:\n        a = f(a)", "while False:\n        a = f(a)"),
+    ("loop_once", "for x in a:\n        b += x\n    return b",
+     "for x in a:\n        b += x\n        break\n    return b"),
+    ("loop_remove", "for x in a:\n        b += x\n    return b", "pass\n    return b"),
+    ("assign_remove", "a.b = 1\n    return a", "pass\n    return a"),
+    ("assign_remove", "b += a\n    return b", "pass\n    return b"),
+    ("handler_remove", "try:\n        b = a[0]\n        c = 1\n    except IndexError:\n        b = 0\n    return b",
+     "b = a[0]\n    c = 1\n    return b"),
+    ("except_change", "try:\n        b = a\n    except (KeyError, IndexError):\n        b = 0",
+     "try:\n        b = a\n    except KeyError:\n        b = 0"),
+    ("except_change", "try:\n        b = a\n    except Exception:\n        b = 0",
+     "try:\n        b = a\n    except ValueError:\n        b = 0"),
+    ("statement_swap", "b = a\n    a = f(b)  # then\n    return a", "a = f(b)\n    b = a  # then\n    return a"),
+    ("super_init_drop", "super().__init__(a)\n    return b", "pass\n    return b"),
+    ("identity_confuse", "return a == b", "return a is b"), ("identity_confuse", "return a != b", "return a is not b"),
+    ("copy_drop", "return list(a)", "return a"), ("copy_drop", "return copy.deepcopy(a.b)", "return a.b"),
+    ("sort_reverse", "return sorted(a, key=b)", "return sorted(a, key=b, reverse=True)"),
+    ("sort_reverse", "a.sort()", "a.sort(reverse=True)"), ("arg_drop", "return f(a, b)", "return f(a)"),
+    ("pattern_change", "return re.match(r'a+b', a)", "return re.match(r'a*b', a)"),
+    ("pattern_change", "return re.sub('^x', b, a)", "return re.sub('x', b, a)"),
+    ("chain_break", "return a + b + self", "return a + self"),
+    ("yield_whole", "yield from a", "yield a"), ("yield_none", "yield a", "yield None"),
+    ("dict_swap", "return {k: f(v) for k, v in a}", "return {f(v): k for k, v in a}"),
+    ("filter_drop", "return [x for x in a if x > b]", "return [x for x in a]"),
+    ("key_misuse", "return a['x'] + b['y']", "return a['y'] + b['y']"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operator", "before", "after"), WIDE)
+def test_each_wide_operator(operator: str, before: str, after: str) -> None:
+    head = "def f(self, a, b):\n    "
+    assert head + after in {apply(head + before, s) for s in sites(head + before, wide=True) if s.operator == operator}
+    assert not any(s.operator == operator for s in sites(head + before))
+
+
+def test_await_drop() -> None:
+    text = "async def f(a):\n    b = await g(a)\n    return b"
+    assert text.replace("await ", "") in {apply(text, s) for s in sites(text, wide=True) if s.operator == "await_drop"}
+
+
+@pytest.mark.parametrize("text", [
+    "def f(a):\n    return a == 1", "def f(a):\n    return a is None", "def f(a):\n    return sorted(a, reverse=b)",
+    "def f(a):\n    if a: return 1\n    else: return 2", "def f(a):\n    return f(*a)",
+])  # fmt: skip
+def test_wide_operators_leave_alone_what_they_would_spoil(text: str) -> None:
+    left_alone = {"identity_confuse", "sort_reverse", "if_else_swap", "arg_drop"}
+    assert not left_alone & {s.operator for s in sites(text, wide=True)}
+
+
 @pytest.mark.parametrize(("operator", "before", "after"), ONE_OF_EACH)
 def test_each_operator_makes_its_edit(operator: str, before: str, after: str | None) -> None:
     head = "def f(a, b, c, d=1):\n    return "
@@ -56,7 +113,8 @@ def test_defaults_belong_to_their_own_operator() -> None:
 def test_every_operator_is_shown_above() -> None:
     shown = {row[0] for row in ONE_OF_EACH + STATEMENTS} | {"default_change"}
     assert shown == set(operator_names())
-    assert len(shown) >= 14
+    assert shown | {row[0] for row in WIDE} | {"await_drop"} == set(operator_names(wide=True))
+    assert len(operator_names(wide=True)) >= 50
 
 
 @pytest.mark.parametrize("module", [textwrap, heapq, shlex])
@@ -72,6 +130,18 @@ def test_real_modules_every_site_parses_and_differs(module: object) -> None:
         changed = [n for n, (a, b) in enumerate(zip(text.split("\n"), mutant.split("\n")), 1) if a != b]
         assert changed == [site.line]
         assert mutant.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("module", [textwrap, heapq, shlex])
+def test_real_modules_wide_sites_parse_and_differ(module: object) -> None:
+    text = Path(module.__file__).read_text()  # type: ignore[attr-defined]
+    plain, found = set(sites(text)), sites(text, wide=True)
+    assert plain < set(found)
+    seen = ast.dump(ast.parse(text))
+    wide = [site for site in found if site not in plain]
+    assert len(wide) > 100
+    for site in wide[::7]:
+        assert ast.dump(ast.parse(apply(text, site))) != seen, site
 
 
 def test_offsets_are_characters_whatever_the_encoding_and_line_ends() -> None:

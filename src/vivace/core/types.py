@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 Role = Literal["system", "user", "assistant", "tool"]
 Status = Literal["solved", "failed", "budget", "refused", "infra", "invalid"]
@@ -117,6 +117,15 @@ class Task(Record):
     test: TestSpec = Field(default_factory=TestSpec)
     difficulty: dict[str, float] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
+    check: dict[str, Any] = Field(default_factory=dict)
+    """What decides beside the tests, in the form of the family; empty (and then not written) where tests decide."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_empty_check(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        row: dict[str, Any] = handler(self)
+        if not row.get("check"):
+            row.pop("check", None)
+        return row
 
 
 class Segment(Record):

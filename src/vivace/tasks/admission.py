@@ -32,6 +32,10 @@ LEAST_CPU_S = 2.0
 PATIENCE = 3.0  # times what the tests took under coverage; what needs more is taken for a loop
 
 
+class Refused(Exception):
+    """A candidate that makes no task. The message is one of few fixed phrases, counted in reports."""
+
+
 class Admission:
     """Judges the tasks of one layer. Thread-safe.
 

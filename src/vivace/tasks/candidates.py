@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType
 
+from vivace.core.files import digest
 from vivace.tasks.cover import Survey
 from vivace.tasks.layers import Layer
 from vivace.tasks.mutate import Function, Site, apply, functions, sites
@@ -42,16 +43,28 @@ class Candidate:
         return apply(self.clean, self.site)
 
     @property
+    def key(self) -> str:
+        """The same in every sitting."""
+        return digest([self.path, self.site.start, self.site.end, self.site.operator, self.site.replacement])
+
+    @property
+    def lines(self) -> list[str]:
+        """The clean lines that the edit touches."""
+        last = self.clean.count("\n", 0, self.site.end)
+        return self.clean.split("\n")[self.site.line - 1 : last + 1]
+
+    @property
     def place(self) -> Suspect:
         return Suspect(self.function.name, self.path)
 
 
 class Grounds:
-    """Everything in a layer that may be mutated, and how it is tested."""
+    """Everything in a layer that may be mutated, and how it is tested. `wide`: by all operators (`mutate.sites`)."""
 
-    def __init__(self, layer: Layer, survey: Survey) -> None:
-        self.layer, self.survey = layer, survey
-        self.texts = {path: (layer.root / path).read_bytes().decode() for path in sorted(survey.covered)}
+    def __init__(self, layer: Layer, survey: Survey, *, wide: bool = False) -> None:
+        self.layer, self.survey, self.wide = layer, survey, wide
+        texts = {path: _decoded((layer.root / path).read_bytes()) for path in sorted(survey.covered)}
+        self.texts = {path: text for path, text in texts.items() if text is not None}
 
     @cached_property
     def functions(self) -> dict[str, list[Function]]:
@@ -110,10 +123,18 @@ class Grounds:
 
     def _sites(self, path: str) -> Iterator[tuple[Function, Site]]:
         known = {function.qualname: function for function in self.functions[path]}
-        for site in sites(self.texts[path], lines=self.survey.lines(path)):
+        for site in sites(self.texts[path], lines=self.survey.lines(path), wide=self.wide):
             function = known.get(site.qualname)
             if function and function.line <= site.line <= function.end_line:
                 yield function, site
+
+
+def _decoded(data: bytes) -> str | None:
+    """Text, or None: only UTF-8 can be patched."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _least_used(items: list[tuple[str, Function, Site]], turns: Counter[tuple[str, str]]) -> int:

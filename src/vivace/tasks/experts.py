@@ -11,20 +11,20 @@ import difflib
 import random
 import re
 from collections.abc import Generator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from vivace.core.errors import BadInput
-from vivace.core.types import Message, Task, ToolCall
+from vivace.core.types import Message, Task
 from vivace.harness.clients.scripted import AnswerCodec, ScriptedClient
 from vivace.harness.edit.minimal import minimal_edits
 from vivace.tasks.layers import Layer
 from vivace.tasks.mutate import Function, apply, functions, sites
 from vivace.tasks.reading import read_back
+from vivace.tasks.script import Script, call, scripted, turn
 from vivace.tasks.statements import Suspect, suspects
 from vivace.tasks.workspaces import buggy_files, layer_files
 
 Style = Literal["direct", "read", "recover"]
-Script = Generator[Message, list[str], None]
 
 _TESTED = re.compile(r"^(\d+) passed, (\d+) failed")
 _HIT = re.compile(r"^(?P<path>[^:\n]+):(?P<line>\d+):")
@@ -36,36 +36,22 @@ def expert_client(task: Task, layer: Layer, codec: AnswerCodec, style: Style, se
     and mostly canonical: a small model has to learn the form from few examples.
 
     Raises:
-        BadInput: the statement names no function that is in its file.
+        BadInput: neither the statement nor the row names a function that is in its file.
     """
     rng = random.Random(f"{task.id}/{style}/{seed}")
     expert = _Expert(task, layer, style, rng)
-    script: Script | None = None
-
-    def policy(messages: Sequence[Message]) -> Message:
-        nonlocal script
-        if script is None:
-            script = expert.play("\n".join(message.content for message in messages))
-            return next(script)
-        return script.send(_results(messages))
-
-    return ScriptedClient(codec, policy, f"expert-{style}")
+    return scripted(codec, lambda messages: expert.play("\n".join(m.content for m in messages)), f"expert-{style}")
 
 
-def _results(messages: Sequence[Message]) -> list[str]:
-    """Tool results since the last answer, in order."""
-    found = []
-    for message in reversed(messages):
-        if message.role == "assistant":
-            break
-        found.append(message.content)
-    return found[::-1]
+def expert_script(task: Task, layer: Layer, style: Style, rng: random.Random, opening: str) -> Script:
+    """As `expert_client`, turn by turn."""
+    return _Expert(task, layer, style, rng).play(opening)
 
 
 class _Expert:
     def __init__(self, task: Task, layer: Layer, style: Style, rng: random.Random) -> None:
-        self.style, self.rng = style, rng
-        places = suspects(task.problem_statement)
+        self.style, self.rng, self.statement = style, rng, task.problem_statement
+        places = suspects(task.problem_statement) or known_places(task)
         self.clean = layer_files(layer, sorted({place.path for place in places}))
         broken = buggy_files(task, layer)
         self.now = {path: broken.get(path) or text for path, text in self.clean.items()}
@@ -89,10 +75,11 @@ class _Expert:
         for place, function in self.places:
             if done or (place, function) in shown:
                 continue
-            hits = yield _turn(_call("grep_search", query=f"def {place.name}(", includePattern=place.path))
-            yield _turn(_call("read_file", filePath=place.path, startLine=_line(hits[0], function.line)))
+            within = {"includePattern": place.path} if place.path in self.statement else {}
+            hits = yield turn(call("grep_search", query=f"def {place.name}(", **within))
+            yield turn(call("read_file", filePath=place.path, startLine=_line(hits[0], function.line)))
             done = yield from self._mend([(place, function)])
-        yield _turn(_call("task_complete"))
+        yield turn(call("task_complete"))
 
     def _mend(self, places: Sequence[tuple[Suspect, Function]]) -> Generator[Message, list[str], bool]:
         """Put these functions right, if any of them is broken; whether all is green then."""
@@ -140,25 +127,23 @@ class _Expert:
         """Edit the files into `texts` (whatever stands in them now); whether all is green at last. `direct` has every
         edit tested, so that what each one brought can be seen (and kept, where those without effect are taken back)."""
         edits = [(path, edit) for path, text in texts.items() for edit in minimal_edits(self.now[path], text)]
-        calls = [_call("replace_string_in_file", filePath=path, oldString=old, newString=new)
+        calls = [call("replace_string_in_file", filePath=path, oldString=old, newString=new)
                  for path, (old, new) in edits]
-        results = [] if edits else (yield _turn(_call("runTests")))
-        for number, ((path, edit), call) in enumerate(zip(edits, calls, strict=True), 1):
-            tests = [_call("runTests")] if self.style == "direct" or number == len(edits) else []
+        results = [] if edits else (yield turn(call("runTests")))
+        for number, ((path, edit), change) in enumerate(zip(edits, calls, strict=True), 1):
+            tests = [call("runTests")] if self.style == "direct" or number == len(edits) else []
             thought = "" if self.style == "direct" else self._read_back(path, edit[0])
-            results = yield _turn(call, *tests, thought=thought)
+            results = yield turn(change, *tests, thought=thought)
             self.now[path] = self.now[path].replace(*edit, 1)
         self.now.update(texts)
         tested = _TESTED.match(results[-1])
         return tested is not None and int(tested[2]) == 0 < int(tested[1]) and "stopped" not in results[-1]
 
 
-def _turn(*calls: ToolCall, thought: str = "") -> Message:
-    return Message(role="assistant", content=thought, tool_calls=list(calls))
-
-
-def _call(name: str, **arguments: Any) -> ToolCall:
-    return ToolCall(name=name, arguments=arguments)
+def known_places(task: Task) -> list[Suspect]:
+    """The functions that are broken, for statements that name them without their files, or not at all."""
+    functions_, files = task.provenance.get("functions", []), task.provenance.get("files", [])
+    return list(dict.fromkeys(Suspect(name.rsplit(".", 1)[-1], path) for name, path in zip(functions_, files)))
 
 
 def _line(hits: str, expected: int) -> int:

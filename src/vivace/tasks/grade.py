@@ -1,8 +1,9 @@
 """Deciding whether a task is solved: from the patch alone, in a fresh workspace, by tests the agent could not touch.
 
 The tree is rebuilt (clean layer, bug, then only those parts of the patch that are source), every expected test must be
-reported PASSED by name, the exit code must agree, and a must-fail canary with a random name must have failed. What
-slips past that (objects that compare equal to everything, say) is flagged by a scan of the added lines.
+reported PASSED by name, the exit code must agree, and a must-fail canary with a random name must have failed. A patch
+that could have forged its pass must also fail the same tests once they cannot be passed (`tasks.forgery`). What looks
+like a trick is flagged by a scan of the added lines.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import digest
@@ -18,8 +20,12 @@ from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, apply_patc
 from vivace.sandbox.patch import patched_paths
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import Tree
+from vivace.tasks.forgery import forged, suspicious
 from vivace.tasks.layers import Layer
 from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
+
+if TYPE_CHECKING:
+    from vivace.tasks.families.base import Family
 
 TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pattern in {
     "test_runner": r"\b_pytest\b|\bimport pytest\b|\bPYTEST_|\bconftest\b|\bpytest_\w+",
@@ -36,7 +42,19 @@ LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "cost", "tests"
 
 
 def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
-    """The verdict on a patch against the task's buggy tree. Thread-safe; takes one cold test run.
+    """The verdict on a patch against the task's tree, as its family says. Thread-safe; takes cold test runs."""
+    return _family(task).grade(task, layer, patch, "", sandbox)
+
+
+def _family(task: Task) -> Family[Any]:
+    from vivace.tasks.families import family_of  # families grade with what is here
+
+    return family_of(task)
+
+
+def grade_tests(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
+    """The verdict of the task's tests on a patch. Thread-safe; takes one cold test run, or three for a pass of a patch
+    that could forge one.
 
     Scores: `f2p`, `p2p` (shares of tests that passed), `canary`, `tamper` (number of flags), `ignored` (changed paths
     that do not count: tests and what steers them), `lines` (added and removed). `infra` when the sandbox failed.
@@ -44,14 +62,28 @@ def grade(task: Task, layer: Layer, patch: str, sandbox: Sandbox) -> Grade:
     try:
         before = buggy_files(task, layer)
         try:
-            files, ignored = _patched(layer, before, patch)
+            files, ignored = patched_tree(layer, before, patch)
         except BadInput as error:
             return Grade(status="failed", scores={"f2p": 0.0, "p2p": 0.0}, detail=f"patch does not apply: {error}")
         with open_workspace(layer, sandbox, files) as workspace:
             report = run_tests(task, layer, workspace, canary=True)
+        found = _verdict(task, report, patch, ignored)
+        return _unless_forged(found, task, layer, patch, files, sandbox) if found.solved else found
     except InfraError as error:
         return Grade(status="infra", detail=str(error))
-    return _verdict(task, report, patch, ignored)
+
+
+def _unless_forged(found: Grade, task: Task, layer: Layer, patch: str, files: dict[str, str | None],
+                   sandbox: Sandbox) -> Grade:
+    """A pass, if what could have forged it fails the same tests once they cannot be passed."""
+    if not suspicious(patch):
+        return found
+    names = forged(task, layer, files, sandbox)
+    if not names:
+        return found
+    scores = {**found.scores, "f2p": 0.0, "forged": float(len(names))}
+    return found.model_copy(update={"status": "failed", "scores": scores, "detail": "; ".join(filter(None, (
+        f"forged: {names[0]} passes whatever it expects", found.detail)))})
 
 
 def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: Sandbox,
@@ -65,6 +97,8 @@ def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: 
     """
     if trajectory.stop_reason == "infra":
         return Grade(status="infra", detail=trajectory.error)
+    if _family(task).purpose == "answer":
+        return _family(task).grade(task, layer, trajectory.patch, trajectory.answer(), sandbox)
     if not trajectory.patch.strip():  # admission has shown, twice, that the tree as it was fails
         found = Grade(status="failed", scores={"f2p": 0.0, "tamper": 0.0, "lines": 0.0}, detail="nothing was changed")
     elif _seen_to_fail(task, trajectory) and all(map(layer.is_source, patched_paths(trajectory.patch))):
@@ -114,8 +148,13 @@ def tamper_flags(patch: str, test_names: list[str]) -> list[str]:
     return [*flags, "test_name"] if any(name in added for name in test_names) else flags
 
 
-def _patched(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[dict[str, str | None], list[str]]:
-    """Files that differ from the clean layer once bug and patch are in, and the paths whose change was ignored."""
+def patched_tree(layer: Layer, before: dict[str, str | None], patch: str) -> tuple[dict[str, str | None], list[str]]:
+    """Files that differ from the clean layer once bug (`before`) and patch are in, and the paths whose change was
+    ignored.
+
+    Raises:
+        BadInput: the patch does not apply.
+    """
     if not patch.strip():
         return before, []
     present = layer_files(layer, patched_paths(patch))

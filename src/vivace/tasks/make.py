@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from vivace.core.files import digest
 from vivace.core.progress import Progress
@@ -21,17 +22,19 @@ from vivace.core.types import Task
 from vivace.harness.tools.failures import failures
 from vivace.sandbox import Sandbox, make_patch
 from vivace.sandbox.warm import MOUNT
-from vivace.tasks.admission import AUDIT, Admission
+from vivace.tasks.admission import AUDIT, Admission, Refused
 from vivace.tasks.candidates import PER_FUNCTION, Candidate, Grounds, test_file
 from vivace.tasks.cover import Survey
 from vivace.tasks.layers import Layer
-from vivace.tasks.statements import complex_statement, leaks, names_machine, simple_statement
+from vivace.tasks.statements import Suspect, complex_statement, leaks, names_machine, simple_statement
 
 Stage = Literal["simple", "complex"]
 GENERATOR = "vivace.tasks.make/1"
 MOST_F2P, MOST_P2P = 5, 8
 Drafted = tuple[Task, tuple[str, ...], bool]
 """A task not yet admitted, all tests tried on its bugs, and whether its whole bug has been run once."""
+Word = Callable[[Suspect, str, str, random.Random], str]
+"""Words a problem: the place, a failing test, its error, a generator."""
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -83,10 +86,11 @@ class Maker:
     """
 
     def __init__(self, layer: Layer, survey: Survey, sandbox: Sandbox, *, seed: int = 0, workers: int = 2,
-                 tally: Yield | None = None, per_function: int = PER_FUNCTION, audit: int = AUDIT) -> None:
+                 tally: Yield | None = None, per_function: int = PER_FUNCTION, audit: int = AUDIT,
+                 grounds: Grounds | None = None, admission: Admission | None = None) -> None:
         self.layer, self.seed, self.workers, self.per_function = layer, seed, workers, per_function
-        self.survey, self.grounds, self.tally = survey, Grounds(layer, survey), tally or Yield()
-        self.admission = Admission(layer, sandbox, survey.seconds, slots=workers, audit=audit)
+        self.survey, self.grounds, self.tally = survey, grounds or Grounds(layer, survey), tally or Yield()
+        self.admission = admission or Admission(layer, sandbox, survey.seconds, slots=workers, audit=audit)
 
     def __enter__(self) -> Self:
         return self
@@ -96,13 +100,14 @@ class Maker:
 
     def planted(self) -> Generator[Planted, None, None]:
         """Bugs that tests notice, as long as there are candidates."""
-        for found in ordered_map(self._plant, self.grounds.candidates(self.seed, self.per_function), self.workers):
+        candidates = self.grounds.candidates(self.seed, self.per_function)
+        for found in ordered_map(partial(self._or_none, self.plant), candidates, self.workers):
             if found is not None:
                 yield found
 
     def simple(self, n: int, found: Iterable[Planted] | None = None) -> Iterator[Task]:
         """Up to `n` tasks with one bug each."""
-        wanted = (self._word_simple(bug) for bug in (self.planted() if found is None else found))
+        wanted = (self._or_none(self.draft_simple, bug) for bug in (self.planted() if found is None else found))
         yield from self._admit(wanted, n)
 
     def complex(self, n: int, found: Iterable[Planted]) -> Iterator[Task]:
@@ -128,46 +133,68 @@ class Maker:
         task, tests, seen = drafted
         return task, self.admission.rejection(task, tests, seen=seen)
 
-    def _plant(self, candidate: Candidate) -> Planted | None:
-        """Run the chosen tests on the mutant."""
+    def _or_none(self, function: Callable[..., B], *items: Any) -> B | None:
+        try:
+            return function(*items)
+        except Refused as refused:
+            self.tally.rejected[str(refused)] += 1
+            return None
+
+    def plant(self, candidate: Candidate) -> Planted:
+        """Run the chosen tests on the mutant.
+
+        Raises:
+            Refused: it hangs, does not import, or no test notices.
+        """
         self.tally.candidates += 1
-        report = self.admission.run({candidate.path: candidate.buggy}, candidate.tests)
+        found = self.flipped({candidate.path: candidate.buggy}, candidate.tests)
+        self.tally.flipped += 1
+        return Planted(candidate, *found)
+
+    def flipped(self, changed: Mapping[str, str], tests: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """({test that fails with these files: the last line of its error}, tests that go on passing).
+
+        Raises:
+            Refused: the run says nothing, or all of them pass.
+        """
+        report = self.admission.run(changed, tests)
         self.tally.executed += 1
         if report.stopped or not report.trusted or not report.collected_ok:
-            self.tally.rejected["hangs" if report.stopped else "does not import or ends early"] += 1
-            return None
+            raise Refused("hangs" if report.stopped else "does not import or ends early")
         messages = {failure.test_id: failure.message for failure in failures(report, MOUNT)}
-        flipped = {test: messages.get(test, "") for test in candidate.tests
-                   if report.outcomes.get(test) in ("failed", "error")}  # fmt: skip
+        flipped = {test: messages.get(test, "") for test in tests if report.outcomes.get(test) in ("failed", "error")}
         if not flipped:
-            self.tally.rejected["no test notices"] += 1
-            return None
-        self.tally.flipped += 1
-        return Planted(candidate, flipped, tuple(t for t in candidate.tests if report.outcomes.get(t) == "passed"))
+            raise Refused("no test notices")
+        return flipped, tuple(test for test in tests if report.outcomes.get(test) == "passed")
 
-    def _word_simple(self, bug: Planted) -> Drafted | None:
+    def draft_simple(self, bug: Planted, word: Word | None = None) -> Drafted:
+        """The task of one bug, worded by `word` (the shipped rows' way if not given), not yet admitted.
+
+        Raises:
+            Refused: no failing test says why, nothing keeps passing, or the statement tells too much.
+        """
         rng = random.Random(f"{self.seed}:{bug.candidate.site}")
         told = _shortest([test for test, message in bug.flipped.items() if message])
         if told is None:
-            self.tally.rejected["no error text"] += 1
-            return None
+            raise Refused("no error text")
         f2p = [told, *(test for test in bug.flipped if test != told)][:MOST_F2P]
-        text = simple_statement(bug.candidate.place, told, bug.flipped[told], rng)
+        text = (word or simple_statement)(bug.candidate.place, told, bug.flipped[told], rng)
         return self._checked("simple", [bug.candidate], text, f2p, list(bug.kept[:MOST_P2P]))
 
     def _pairs(self, found: Iterable[Planted]) -> Iterator[Drafted | None]:
         """Each new bug is matched with an earlier one of the same file, or failing that of the same test file."""
         waiting: list[Planted] = []
         for bug in found:
-            partner = min((other for other in waiting if self._fit(bug, other)), default=None,
+            partner = min((other for other in waiting if self.fit(bug, other)), default=None,
                           key=lambda other: (other.candidate.path != bug.candidate.path, waiting.index(other)))
             if partner is None:
                 waiting.append(bug)
             else:
                 waiting.remove(partner)
-                yield self._word_complex(partner, bug)
+                yield self._or_none(self.draft_complex, partner, bug)
 
-    def _fit(self, one: Planted, other: Planted) -> bool:
+    def fit(self, one: Planted, other: Planted) -> bool:
+        """Whether two bugs make one task: apart, near each other, each with failing tests of its own."""
         a, b = one.candidate, other.candidate
         apart = a.path != b.path or a.function.end_line < b.function.line or b.function.end_line < a.function.line
         near = a.path == b.path or test_file(a.tests[0]) == test_file(b.tests[0])
@@ -178,7 +205,12 @@ class Maker:
         there = self.survey.covered[other.candidate.path].get(other.candidate.site.line, ())
         return [test for test, message in bug.flipped.items() if message and test not in there]
 
-    def _word_complex(self, one: Planted, other: Planted) -> Drafted | None:
+    def draft_complex(self, one: Planted, other: Planted) -> Drafted:
+        """The task of two bugs that `fit`, not yet admitted.
+
+        Raises:
+            Refused: as for one.
+        """
         rng = random.Random(f"{self.seed}:{one.candidate.site}:{other.candidate.site}")
         mine, theirs = self._own(one, other), self._own(other, one)
         told = [(t, bug.flipped[t]) for t, bug in ((_shortest(mine), one), (_shortest(theirs), other)) if t]
@@ -191,20 +223,16 @@ class Maker:
         rng.shuffle(told)
         return self._checked("complex", guilty, complex_statement(places, told, rng), f2p, p2p)
 
-    def _checked(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str],
-                 p2p: list[str]) -> Drafted | None:
+    def _checked(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str], p2p: list[str]) -> Drafted:
         if not p2p:
-            self.tally.rejected["nothing keeps passing"] += 1
-            return None
-        lines = [bug.clean.split("\n")[bug.site.line - 1] for bug in bugs]
+            raise Refused("nothing keeps passing")
+        lines = [line for bug in bugs for line in bug.lines]
         files = {test_file(test) for test in f2p}
         shown = [(self.layer.root / path).read_text() for path in files if (self.layer.root / path).is_file()]
         if leaks(text, lines, "\n".join([*(bug.buggy for bug in bugs), *shown])):
-            self.tally.rejected["statement leaks the fix"] += 1
-            return None
+            raise Refused("statement leaks the fix")
         if names_machine(text):
-            self.tally.rejected["statement holds a path of the machine"] += 1
-            return None
+            raise Refused("statement holds a path of the machine")
         tests = tuple(dict.fromkeys(test for bug in bugs for test in bug.tests))
         return self._task(stage, bugs, text, f2p, p2p), tests, len(bugs) == 1
 

@@ -1,14 +1,14 @@
 """Mutation sites of a source text and their application.
 
 Pure functions of the text: edits are spliced into the original characters, so nothing is reformatted. Every site lies
-on one line and its replacement too, so that a one-line replacement undoes it.
+on one line and its replacement too, so that a one-line replacement undoes it, unless wide operators are asked for.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vivace.tasks.operators import REGISTRY, Context, Function, Source, functions, operator_names, walk
+from vivace.tasks.operators import REGISTRY, WIDE, Context, Function, Source, functions, operator_names, walk
 
 __all__ = ["Function", "Site", "apply", "functions", "operator_names", "sites"]
 
@@ -25,25 +25,30 @@ class Site:
     qualname: str
 
 
-def sites(source: str, *, lines: set[int] | None = None) -> list[Site]:
+def sites(source: str, *, lines: set[int] | None = None, wide: bool = False) -> list[Site]:
     """Every mutation of every function of `source`, in order of position; only on these 1-based lines if given.
+
+    `wide`: with the operators that may touch several lines; `line` is then that of the site's start.
 
     Raises SyntaxError when the text does not parse.
     """
     parsed = Source(source)
     found: set[Site] = set()
     for node, scope in walk(parsed.tree):
-        if scope.function is None or type(node) not in REGISTRY:
+        if scope.function is None:
             continue
         context = Context(parsed, scope)
-        for name, edits in REGISTRY[type(node)]:
-            for start, end, replacement in edits(node, context):
-                old = source[start:end]
-                if "\n" in old or "\r" in old or "\n" in replacement or old == replacement:
-                    continue
-                line = parsed.line_of(start)
-                if lines is None or line in lines:
-                    found.add(Site(start, end, name, _apart(source, start, end, replacement), line, scope.qualname))
+        for registry in (REGISTRY, WIDE) if wide else (REGISTRY,):
+            for name, edits in registry.get(type(node), ()):
+                for start, end, replacement in edits(node, context):
+                    old = source[start:end]
+                    several = any(mark in text for mark in "\n\r" for text in (old, replacement))
+                    if (several and registry is REGISTRY) or old == replacement:
+                        continue
+                    line = parsed.line_of(start)
+                    if lines is None or line in lines:
+                        found.add(Site(start, end, name, _apart(source, start, end, replacement), line,
+                                       scope.qualname))
     return sorted(found)
 
 

@@ -18,12 +18,12 @@ from vivace.core.progress import Progress
 from vivace.core.types import Task
 from vivace.sandbox import Sandbox, open_sandbox
 from vivace.tasks.candidates import PER_FUNCTION
+from vivace.tasks.checking import check_tasks
 from vivace.tasks.cover import survey
 from vivace.tasks.layers import Layer, build_layers
-from vivace.tasks.make import Maker, Yield, ordered_map
+from vivace.tasks.make import Maker, Yield
 from vivace.tasks.registry import read_tasks, write_tasks
-from vivace.tasks.sources import Manifest, load_manifest
-from vivace.tasks.verify import rejection
+from vivace.tasks.sources import load_manifest
 
 
 def package_rows(layer: Layer, sandbox: Sandbox, simple: int, double: int, *, seed: int, tally: Yield,
@@ -43,26 +43,6 @@ def package_rows(layer: Layer, sandbox: Sandbox, simple: int, double: int, *, se
     return rows
 
 
-def check_rows(tasks: Sequence[Task], manifest: Manifest, sandbox: Sandbox, workers: int = 2) -> int:
-    """Number of tasks that would not be admitted now; prints each with the reason."""
-    packages = [manifest.named(name) for name in dict.fromkeys(task.repo for task in tasks)]
-    layers = build_layers(manifest, packages)
-    bad = 0
-
-    def judge(task: Task) -> str:
-        if task.env not in layers:
-            return "its environment is of another manifest"
-        return rejection(task, layers[task.env], sandbox, repeats=1)
-
-    with Progress("check tasks", len(tasks)) as bar:
-        for task, problem in zip(tasks, ordered_map(judge, tasks, workers)):
-            bad += bool(problem)
-            bar.advance(1, f"{bad} bad")
-            if problem:
-                print(f"{task.id}: {problem}", flush=True)
-    return bad
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", type=Path)
@@ -77,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = options.out or options.manifest.parent / "tasks" / f"{options.role}.jsonl"
     manifest, sandbox = load_manifest(options.manifest), open_sandbox()
     if options.check:
-        return min(1, check_rows(read_tasks(out, options.role), manifest, sandbox))
+        return min(1, check_tasks(out, manifest, sandbox))
     for package in manifest.role(options.role):
         held = read_tasks(out, options.role) if out.exists() else []
         if package.name in {task.repo for task in held}:

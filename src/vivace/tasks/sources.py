@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vivace.core.errors import BadInput
-from vivace.core.files import cache_dir, digest, require_space, sha256_file
+from vivace.core.files import atomic_write_bytes, cache_dir, digest, require_space, sha256_file
 from vivace.core.progress import Progress
 
 HELD_OUT = frozenset({"tabulate", "cachetools", "tomlkit", "lark", "markdown"})
@@ -102,7 +102,21 @@ def load_manifest(path: Path) -> Manifest:
     wrong = [package.name for package in manifest.role("train") if package.name.lower() in HELD_OUT]
     if wrong:
         raise BadInput(f"{path}: {', '.join(wrong)} is held out for evaluation; its role must be \"eval\"")
+    adopt(path.parent, manifest)
     return manifest
+
+
+def sdist_name(package: PackageSource) -> str:
+    """File name of a package's archive, in the cache and beside a manifest."""
+    return f"{package.name}-{package.version}-{package.sha256[:8]}.tar.gz"
+
+
+def adopt(folder: Path, manifest: Manifest) -> None:
+    """Put archives that lie in `folder` (of checkouts, which no index has) into the cache, if they match their pins."""
+    for package in manifest.package:
+        given, kept = folder / sdist_name(package), cache_dir("sdists") / sdist_name(package)
+        if given.is_file() and not kept.exists() and sha256_file(given) == package.sha256:
+            atomic_write_bytes(kept, given.read_bytes())
 
 
 def fetch_sdists(packages: Sequence[PackageSource]) -> dict[str, Path]:
@@ -112,7 +126,7 @@ def fetch_sdists(packages: Sequence[PackageSource]) -> dict[str, Path]:
         BadInput: an index does not have it, its digest differs from the pinned one, or there is no network.
     """
     folder = cache_dir("sdists")
-    paths = {p.name: folder / f"{p.name}-{p.version}-{p.sha256[:8]}.tar.gz" for p in packages}
+    paths = {p.name: folder / sdist_name(p) for p in packages}
     missing = [p for p in packages if not (paths[p.name].exists() and sha256_file(paths[p.name]) == p.sha256)]
     if missing:
         require_space(folder, 64 << 20)

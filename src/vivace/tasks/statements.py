@@ -48,12 +48,12 @@ def suspects(statement: str) -> list[Suspect]:
 
 def simple_statement(place: Suspect, test_id: str, error: str, rng: random.Random) -> str:
     """One bug: the function, its file and one failing test with the last line of its error."""
-    return rng.choice(SIMPLE).format(place=place, test=_test(test_id), error=_error(error))
+    return rng.choice(SIMPLE).format(place=place, test=shown_test(test_id), error=shown_error(error))
 
 
 def complex_statement(places: Sequence[Suspect], failures: Sequence[tuple[str, str]], rng: random.Random) -> str:
     """Several suspects, not all of them guilty, and several failing tests with their errors."""
-    listed = "\n".join(f"{_test(test_id)}: {_error(error, 60)}" for test_id, error in failures)
+    listed = "\n".join(f"{shown_test(test_id)}: {shown_error(error, 60)}" for test_id, error in failures)
     return rng.choice(COMPLEX).format(places=", ".join(map(str, places)), failures=listed)
 
 
@@ -71,11 +71,13 @@ def _pieces(line: str) -> list[str]:
     return [line.strip(), *re.findall(r"[A-Za-z_]\w{3,}|[\"'][^\"']{2,}[\"']", line)] if line.strip() else []
 
 
-def _test(test_id: str) -> str:
+def shown_test(test_id: str) -> str:
+    """A test id without parameters that are long or unreadable."""
     plain = test_id if len(test_id) <= TEST_CHARACTERS and "\\" not in test_id else test_id.split("[")[0]
     return plain if "[" not in plain or len(plain) <= 60 else plain.split("[")[0]
 
 
-def _error(error: str, most: int = ERROR_CHARACTERS) -> str:
+def shown_error(error: str, most: int = ERROR_CHARACTERS) -> str:
+    """The first line of an error, cut."""
     line = " ".join(error.split("\n")[0].split())
     return line if len(line) <= most else f"{line[: most - 3]}..."

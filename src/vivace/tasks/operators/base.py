@@ -11,7 +11,12 @@ from vivace.tasks.operators.source import Scope, Source
 
 Edit = tuple[int, int, str]  # start, end, replacement
 Operator = Callable[[Any, "Context"], Iterator[Edit]]
-REGISTRY: dict[type[ast.AST], list[tuple[str, Operator]]] = {}
+Registry = dict[type[ast.AST], list[tuple[str, Operator]]]
+REGISTRY: Registry = {}
+"""Operators whose edit stays on one line, so that a one-line replacement undoes it."""
+WIDE: Registry = {}
+"""Those that may touch several lines, and those added since the shipped rows were made: asked for by name only, because
+what is drawn with a seed from the others must stay as it is."""
 
 
 @dataclass
@@ -31,17 +36,19 @@ class Context:
         return (*self.source.span(node), text)
 
 
-def operator(*kinds: type[ast.AST]) -> Callable[[Operator], Operator]:
+def operator(*kinds: type[ast.AST], wide: bool = False) -> Callable[[Operator], Operator]:
     """Register a function as the operator of its own name for these node types."""
+    registry = WIDE if wide else REGISTRY
 
     def register(function: Operator) -> Operator:
         for kind in kinds:
-            REGISTRY.setdefault(kind, []).append((function.__name__, function))
+            registry.setdefault(kind, []).append((function.__name__, function))
         return function
 
     return register
 
 
-def operator_names() -> list[str]:
+def operator_names(wide: bool = False) -> list[str]:
     """All registered operators, sorted."""
-    return sorted({name for entries in REGISTRY.values() for name, _ in entries})
+    entries = [*REGISTRY.values(), *(WIDE.values() if wide else ())]
+    return sorted({name for row in entries for name, _ in row})
