@@ -20,6 +20,7 @@ from vivace.core.errors import BadInput, ModelError
 from vivace.core.types import Sampling
 from vivace.engine import sampler
 from vivace.engine.cache import SlotCache
+from vivace.engine.packing import WeightFormat
 from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
 from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket, Watcher
 from vivace.engine.speculation import Drafter
@@ -52,12 +53,13 @@ class Engine:
     The weights of `model` are copied. `threads`: how many compute a step. By default the compiled runner uses every
     processor it may (a sequence is never split, so one alone uses one), and the torch runner torch's own number.
     Have at least as many slots as conversations at a time: between two turns, a conversation keeps its keys and values
-    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`.
+    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`. `weights`: the format
+    the compiled runner keeps them in, see `engine.packing`; it computes in fp32 all the same.
     """
 
     def __init__(
         self, model: Decoder, *, max_slots: int = 32, max_len: int | None = None, threads: int | None = None,
-        runner: RunnerKind = "auto", speculate: bool = False,
+        runner: RunnerKind = "auto", speculate: bool = False, weights: WeightFormat | None = None,
     ) -> None:
         limit = model.config.max_position_embeddings
         if max_slots < 1 or not 1 < (max_len or limit) <= limit:
@@ -65,12 +67,14 @@ class Engine:
         self.max_len = max_len or limit
         self.stats = Stats()
         weight = model.embed_tokens.weight
-        cache = SlotCache(model.config, max_slots, self.max_len, dtype=weight.dtype, device=weight.device)
+        dtype = torch.float32 if weights else weight.dtype
+        cache = SlotCache(model.config, max_slots, self.max_len, dtype=dtype, device=weight.device)
         self._scheduler = Scheduler(cache)
         state = merged(model)
         self._shapes = {name: tensor.shape for name, tensor in state.items()}
         self._vocab = model.config.vocab_size
-        self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores())
+        self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores(),
+                                   weights=weights)  # fmt: skip
         self._threads = threads
         self._speculate = speculate
         self._inbox: list[Ticket] = []
