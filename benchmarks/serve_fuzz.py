@@ -32,7 +32,8 @@ KEYS = ("messages", "role", "content", "type", "text", "tools", "function", "nam
 LEAVES: tuple[Any, ...] = (None, True, 0, -1, 1.5, 2**70, "", "user", "assistant", "tool", "function", "{", "\x00", "é")
 
 CALL = {"id": "call_1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a.py"}'}}
-TOOL = {"name": "read", "description": "d", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}
+TOOL = {"name": "read", "description": "d", "parameters": {"type": "object",
+        "properties": {"path": {"type": "string"}}}}  # fmt: skip
 TURNS: list[Any] = [
     {"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},

@@ -64,6 +64,7 @@ def agent(
     as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON; applies only with "
                                           "--yes.")] = False,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    weights: Annotated[str | None, typer.Option(help="Keep a checkpoint's weights as fp32, bf16 or int8.")] = None,
 ) -> None:
     """Let a model work in a copy of a checkout; shows the diff and applies it when you agree."""
     from vivace.commands.live import live
@@ -87,7 +88,7 @@ def agent(
             return False
 
     result = work(prompt, repo, model=model, base_url=base_url, temperature=temperature, approve=approve,
-                  hooks=hooks)
+                  hooks=hooks, weights=weights)
     if as_json:
         hooks.done(result)
         raise typer.Exit(0 if result.applied else 1)

@@ -28,6 +28,8 @@ def serve(
     max_slots: Annotated[int, typer.Option(help="Conversations kept in memory.")] = 16,
     max_len: Annotated[int | None, typer.Option(help="Context in tokens; default: the model's.")] = None,
     threads: Annotated[int | None, typer.Option(help="Computing threads.")] = None,
+    weights: Annotated[str | None, typer.Option(
+        help="Keep weights as fp32, bf16 (nothing lost of a bf16 checkpoint) or int8 (quickest).")] = None,
     speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess what repeats.")] = True,
     grammar: Annotated[bool, typer.Option("--grammar/--no-grammar", help="Hold calls to the declared tools.")] = True,
     router: Annotated[Path | None, typer.Option(help="Calibrated weights for `auto`.")] = None,
@@ -61,7 +63,7 @@ def serve(
                 target = _engine(stack, kind, Path(text), name or Path(text).name, max_len)
             else:
                 target = native(Path(text), name, max_slots=max_slots, max_len=max_len, threads=threads,
-                                speculate=speculate, constrain=grammar)  # fmt: skip
+                                weights=weights, speculate=speculate, constrain=grammar)  # fmt: skip
             if target.name in targets:
                 raise BadInput(f"two models are named {target.name}; rename a folder")
             targets[target.name] = target
@@ -76,13 +78,14 @@ def serve(
 
 def native(
     folder: Path, name: str | None = None, *, max_slots: int = 16, max_len: int | None = None,
-    threads: int | None = None, speculate: bool = True, constrain: bool = True,
+    threads: int | None = None, weights: str | None = None, speculate: bool = True, constrain: bool = True,
 ) -> Target:
     """A checkpoint of this machine."""
     from vivace.engine.client import load_client
     from vivace.serve.native import NativeTarget
 
-    client = load_client(folder, name=name, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate)
+    client = load_client(folder, name=name, max_slots=max_slots, max_len=max_len, threads=threads,
+                         weights=weights, speculate=speculate)  # fmt: skip
     return NativeTarget(client.name, client.engine, client.codec, constrain=constrain)
 
 

@@ -111,8 +111,9 @@ class Engine:
         room = self.max_len - len(prompt_ids)
         if not prompt_ids or room < 1:
             raise BadInput(f"a prompt must have from 1 to {self.max_len - 1} tokens; this one has {len(prompt_ids)}")
-        if min(prompt_ids) < 0 or max(prompt_ids) >= self._vocab:
-            raise BadInput(f"a prompt id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
+        for ids in (prompt_ids, expected, *(one.ids for one in sampling.avoid)):
+            if ids and (min(ids) < 0 or max(ids) >= self._vocab):
+                raise BadInput(f"an id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
         ticket = Ticket(
             ids=list(prompt_ids), sampling=sampling, stop_ids=frozenset(stop_ids), stream=random.Random(sampling.seed),
             seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids),
@@ -235,7 +236,7 @@ class Engine:
         answers = [[pair] for pair in self._draw(logits_PV[firsts], [chunk.ticket for chunk in chunks])]
         for first, chunk, answer in zip(firsts, chunks, answers):
             for guess in chunk.draft:
-                if answer[-1][0] != guess or guess in chunk.ticket.stop_ids:
+                if answer[-1][0] != guess or guess in chunk.ticket.stop_ids or chunk.ticket.fault:
                     break
                 row = first + len(answer)
                 answer += self._draw(logits_PV[row : row + 1], [chunk.ticket])
@@ -245,12 +246,15 @@ class Engine:
         """One token of each ticket, and its logprob."""
         for row, ticket in enumerate(tickets):
             if ticket.watcher:
-                logits_BV[row] = ticket.watcher.shape(logits_BV[row])
+                logits_BV[row] = _shaped(ticket, ticket.watcher, logits_BV[row])
         tokens, logprobs = sampler.sample(
             logits_BV, [t.sampling for t in tickets], [t.stream for t in tickets], [t.seen for t in tickets])
         for token, logprob, logits_V, ticket in zip(tokens, logprobs, logits_BV, tickets):
-            if ticket.watcher:
-                ticket.watcher.drawn(token, logprob, logits_V)
+            if ticket.watcher and not ticket.fault:
+                try:
+                    ticket.watcher.drawn(token, logprob, logits_V)
+                except Exception as error:  # noqa: BLE001  another's code: its request fails, the others go on
+                    ticket.fault = error
         return list(zip(tokens, logprobs))
 
     def _fail_the_rest(self, reason: str) -> None:
@@ -262,3 +266,17 @@ class Engine:
             ticket.future.set_exception(ModelError(reason))
         for _, done in commands:
             done.set_exception(ModelError(reason))
+
+
+def _shaped(ticket: Ticket, watcher: Watcher, logits_V: sampler.Floats) -> sampler.Floats:
+    """The logits as the watcher shapes them; as they were if it fails, and its request with it."""
+    if ticket.fault:
+        return logits_V
+    try:
+        shaped_V = watcher.shape(logits_V)
+        if shaped_V.shape != logits_V.shape or not np.isfinite(shaped_V).all():
+            raise ValueError("the logits it shaped are not as many finite numbers as before")
+        return shaped_V
+    except Exception as error:  # noqa: BLE001  another's code: its request fails, the others go on
+        ticket.fault = error
+        return logits_V

@@ -15,12 +15,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from vivace.core.errors import BadInput
 from vivace.engine.cache import BLOCK
 
 WeightFormat = Literal["fp32", "bf16", "int8"]
 FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)  # in the order of `Format` in products.h
 PANEL = BLOCK  # columns of packed weights, positions of packed keys
 GROUP = 64  # inputs that share a scale
+
+
+def weight_format(text: str) -> WeightFormat:
+    """As the command line names it. BadInput when there is no such format."""
+    for kind in FORMATS:
+        if kind == text:
+            return kind
+    raise BadInput(f"--weights is {text!r}; choose {', '.join(FORMATS)}")
 
 
 def plain(tensor: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -34,7 +43,8 @@ def pack(weight: Tensor, kind: WeightFormat) -> tuple[Tensor, Tensor | None]:
     fp32 and bf16: (..., out / 32, in, 32), the last panel filled up with zeros. int8: (..., out / 32, in / 2, 32, 2)
     with `in` filled up to whole groups, and scales (..., out / 32, in / 64, 32).
     """
-    padded = pad(plain(weight, torch.bfloat16 if kind == "bf16" else torch.float32), (0, 0, 0, -weight.shape[-2] % PANEL))
+    dtype = torch.bfloat16 if kind == "bf16" else torch.float32
+    padded = pad(plain(weight, dtype), (0, 0, 0, -weight.shape[-2] % PANEL))
     if kind != "int8":
         return padded.unflatten(-2, (-1, PANEL)).transpose(-1, -2).contiguous(), None
     groups = pad(padded, (0, -weight.shape[-1] % GROUP)).unflatten(-1, (-1, GROUP))

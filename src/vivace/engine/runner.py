@@ -117,6 +117,7 @@ def open_runner(
     if kind == "cpu":
         raise BadInput(f"the cpu runner cannot be used: {reason}; leave the runner on auto")
     if weights:
-        raise BadInput(f"{weights} weights need the cpu runner, which cannot be used: {reason or 'torch was asked for'}")
+        reason = reason or "torch was asked for"
+        raise BadInput(f"{weights} weights need the cpu runner, which cannot be used: {reason}; leave out --weights")
     return TorchRunner(config, state, cache)
 

@@ -48,12 +48,13 @@ class Outcome:
 def work(
     prompt: str, repo: Path, *, model: str | None, base_url: str | None, temperature: float,
     approve: Callable[[str], bool], mode: Mode = "agent", hooks: Hooks | None = None,
+    weights: str | None = None,
 ) -> Outcome:
     """Run the agent once.
 
     `model` is a checkpoint folder (default: the newest one at hand), or with `base_url` the endpoint's name for it;
     the key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. In the modes "ask" and "plan" the model can
-    only look; `hooks` is told what happens.
+    only look; `hooks` is told what happens. `weights`: how a checkpoint's weights are kept ("int8" is quickest).
     """
     asked = False
     agreed = False
@@ -63,15 +64,17 @@ def work(
         asked, agreed = True, approve(diff)
         return agreed
 
-    client, profile, limits = _open(model, base_url)
+    client, profile, limits = _open(model, base_url, weights)
     profile = _PROFILES[profile][mode]
     sampling = Sampling(temperature=temperature)
     trajectory = run_agent(prompt, repo, client, limits, ask, profile=profile, sampling=sampling, hooks=hooks)
     return Outcome(trajectory, agreed or not asked)
 
 
-def _open(model: str | None, base_url: str | None) -> tuple[Client, str, Limits]:
+def _open(model: str | None, base_url: str | None, weights: str | None) -> tuple[Client, str, Limits]:
     if base_url:
+        if weights:
+            raise BadInput("--weights is for a checkpoint of this machine; leave it out with --base-url")
         from vivace.harness.clients.openai import OpenAIClient
 
         if not model:
@@ -80,7 +83,7 @@ def _open(model: str | None, base_url: str | None) -> tuple[Client, str, Limits]
         return OpenAIClient(base_url, model, api_key=key), "copilot", Limits(max_turns=60, max_output_tokens=32_768)
     from vivace.engine.client import load_client
 
-    client = load_client(Path(model) if model else default_model(), max_slots=1)
+    client = load_client(Path(model) if model else default_model(), max_slots=1, weights=weights)
     window = client.engine.max_len
     small = window < SMALL_CONTEXT
     limits = Limits(max_context=window, max_turn_tokens=min(1024, window // 4), take_backs=14 if small else 0)
