@@ -81,9 +81,10 @@ def measure(corpus: Path, checkpoint: Path, count: int) -> list[Row]:
     rows = []
     for kind in FORMATS[1:]:
         mine, plain = sums[kind], sums["fp32"]
-        print(f"{kind}: divergence {mine.divergence / mine.tokens:.2e} nats a token, likeliest token differs in "
-              f"{mine.differs / mine.tokens:.3%}")  # fmt: skip
         bits = [s.nats / math.log(2) / size for s in (mine, plain)]
+        print(f"{kind}: {bits[0]:.5f} bits per byte, fp32 {bits[1]:.5f}; divergence "
+              f"{mine.divergence / mine.tokens:.2e} nats a token, likeliest token differs in "
+              f"{mine.differs / mine.tokens:.3%}")  # fmt: skip
         rows.append(row(f"{kind}, bits per byte", *bits, "fp32", "bits", bits[0] / bits[1]))
         rows.append(row(f"{kind}, weights", runners[kind].weight_bytes / 2**20, runners["fp32"].weight_bytes / 2**20,
                         "fp32", "MiB"))  # fmt: skip
