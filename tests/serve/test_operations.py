@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tiny_server import running, tiny_target
 from vivace.core.errors import BadInput
 from vivace.core.types import Message
 from vivace.serve import engines
-from vivace.serve.ask import Ask
+from vivace.serve.ask import Ask, Event, Text
 from vivace.serve.errors import ApiError
 from vivace.serve.gateway import Gateway
 from vivace.serve.http import decode_json
@@ -236,3 +236,28 @@ def test_a_fault_of_the_engine_is_told_in_the_stream(tmp_path: Path) -> None:
         asyncio.run(own.aclose())
         last = [line for line in lines if line][-1]
     assert "closed before the answer was done" in json.loads(last[6:])["error"]["message"]
+
+
+class Faulty:
+    """A target with a mistake in it."""
+
+    name, context_length, can_fill = "faulty", 100, False
+
+    def count_tokens(self, ask: Any) -> int:
+        return 1
+
+    async def answer(self, ask: Any) -> AsyncIterator[Event]:
+        yield Text("a")
+        raise KeyError("a mistake")
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_a_target_s_mistake_is_told_and_nobody_waits() -> None:
+    with running(Gateway({"faulty": Faulty()})) as url:
+        whole = httpx.post(url + CHAT, json={**ASK, "model": "faulty"}, timeout=20)
+        assert (whole.status_code, whole.json()["error"]["type"]) == (500, "api_error")
+        streamed = httpx.post(url + CHAT, json={**ASK, "model": "faulty", "stream": True}, timeout=20)
+        last = [line for line in streamed.text.splitlines() if line][-1]
+        assert "has a fault" in json.loads(last[6:])["error"]["message"]

@@ -18,7 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vivace.serve import anthropic, ollama, openai_chat, responses_api
+from vivace import __version__
+from vivace.serve import anthropic, ollama, openai_chat, openapi, responses_api
 from vivace.serve.ask import Target
 from vivace.serve.errors import ApiError, bad, shape_of, unsupported
 from vivace.serve.fields import Fields
@@ -30,7 +31,7 @@ from vivace.serve.writing import new_id
 
 PAGES = Path(__file__).with_name("pages")
 log = logging.getLogger("vivace.serve")
-_OPEN = {"/", "/health", "/ready", "/chat", "/status", "/api/version"}
+_OPEN = {"/", "/health", "/ready", "/chat", "/status", "/api/version", "/openapi.json"}
 """Need no key: they say nothing of anybody's requests."""
 
 
@@ -57,6 +58,7 @@ def create_app(
 def _routes() -> list[Route]:
     table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("GET", "/", ollama.home), ("GET", "/health", health), ("GET", "/ready", ready), ("GET", "/metrics", metrics),
+        ("GET", "/openapi.json", openapi_document),
         ("GET", "/status", _page("status.html")), ("GET", "/chat", _page("chat.html")), ("GET", "/status.json", status),
         ("GET", "/v1/models", models), ("GET", "/v1/models/{name:path}", model),
         ("POST", "/v1/chat/completions", openai_chat.chat_completions),
@@ -121,6 +123,10 @@ class _Door:
 
 async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def openapi_document(request: Request) -> Response:
+    return JSONResponse(openapi.document(__version__, gateway(request).names))
 
 
 async def ready(request: Request) -> Response:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -13,6 +15,8 @@ from vivace.serve.errors import ApiError
 from vivace.serve.filters import Filter, screened, watched
 from vivace.serve.metrics import GAPS, Metrics
 from vivace.serve.router import AUTO, Decision, Router
+
+log = logging.getLogger("vivace.serve")
 
 
 @dataclass
@@ -148,6 +152,9 @@ class Gateway:
                         queue.put_nowait((number, event))
             except ApiError as error:
                 queue.put_nowait(error)
+            except Exception as error:  # noqa: BLE001  a target's fault: whoever waits is told, and waits no longer
+                log.error(json.dumps({"event": "error", "model": target.name, "kind": type(error).__name__}))
+                queue.put_nowait(ApiError(500, f"{target.name} has a fault; the server's log says more"))
 
         tasks = [asyncio.create_task(pump(number)) for number in range(ask.n)]
         left = ask.n
