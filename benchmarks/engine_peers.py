@@ -31,6 +31,7 @@ from vivace.model import Decoder, save_checkpoint
 
 CONTEXT, STEPS, SLOTS = 128, 10, 16
 STREAMS = (1, 8, 16)
+ALIKE = (("ours bf16", "llama.cpp bf16"), ("ours fp32", "transformers fp32"))  # compared beside int8 with everything
 
 
 class Ours:
@@ -117,7 +118,7 @@ def prefill_rate(peer: Peer, length: int, vocab: int) -> float:
 def agree(peers: dict[str, Peer], vocab: int) -> None:
     """Correlation of logits with those of ours in fp32: the engines compute the same model."""
     ids = [random.Random(1).randrange(vocab) for _ in range(40)]
-    expected = peers["fp32"].read([ids])[0]
+    expected = peers["ours fp32"].read([ids])[0]
     for name, peer in peers.items():
         share = float(np.corrcoef(expected, peer.read([ids])[0])[0, 1])
         print(f"{name}: correlation of logits with fp32 {share:.5f}")
@@ -132,24 +133,25 @@ def measure(wanted: list[str], repeats: int, prefill: int) -> list[Row]:
     vocab, length = model.config.vocab_size, max(prefill, CONTEXT + 4 * STEPS) + 8
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        mine: dict[str, Peer] = {kind: Ours(model, kind, length) for kind in FORMATS}
-        others: dict[str, Peer] = {}
+        peers: dict[str, Peer] = {f"ours {kind}": Ours(model, kind, length) for kind in FORMATS}
+        place = Path(folder)
         for name in wanted:
-            place = Path(folder)
-            others[name] = Transformers(model, place) if name == "transformers" else Llama(model, name, length, place)
-        peers = mine | others
+            if name == "transformers":
+                peers["transformers fp32"] = Transformers(model, place)
+            else:
+                peers[f"llama.cpp {name}"] = Llama(model, name, length, place)
+        pairs = [("ours int8", name) for name in peers if name != "ours int8"]
+        pairs += [pair for pair in ALIKE if pair[1] in peers]
         agree(peers, vocab)
         tests: list[tuple[str, Callable[[Peer], float]]] = [
             (f"decode, {n} stream{'s' * (n > 1)}", partial(decode_rate, streams=n, vocab=vocab)) for n in STREAMS]
         tests.append((f"prefill, {prefill} tokens", partial(prefill_rate, length=prefill, vocab=vocab)))
         for what, test in tests:
             rounds = [{name: test(peer) for name, peer in peers.items()} for _ in range(repeats)]
-            for kind in mine:
-                for name in others:
-                    ratio = statistics.median(one[kind] / one[name] for one in rounds)
-                    medians = [statistics.median(one[who] for one in rounds) for who in (kind, name)]
-                    peer_name = "transformers fp32" if name == "transformers" else f"llama.cpp {name}"
-                    rows.append(row(f"{what}, {kind}", *medians, peer_name, "tokens/s", ratio))
+            for kind, name in pairs:
+                ratio = statistics.median(one[kind] / one[name] for one in rounds)
+                medians = [statistics.median(one[who] for one in rounds) for who in (kind, name)]
+                rows.append(row(f"{what}, {kind.removeprefix('ours ')}", *medians, name, "tokens/s", ratio))
             print(what, {name: sorted(round(one[name]) for one in rounds) for name in peers}, flush=True)
     return rows
 
