@@ -61,6 +61,48 @@ def test_keys_and_rates() -> None:
     keys.admit("a")
 
 
+def test_a_quota_is_spent_and_comes_back_at_midnight(target: NativeTarget) -> None:
+    now = [86_400.0 * 20_000 + 3600]
+    keys = Keys(["a", "b"], per_day=30, today=lambda: now[0])
+    gate = Gateway({"tiny": _Shared(target)}, prices={"tiny": (10.0, 1.0, 100.0)})
+    spent = 0
+    with running(gate, keys) as url:
+        for _ in range(4):
+            answer = httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer a"}, timeout=60)
+            if answer.status_code != 200:
+                break
+            assert spent < 30
+            spent += answer.json()["usage"]["total_tokens"]
+        assert spent >= 30
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "insufficient_quota"
+        assert int(answer.headers["retry-after"]) == 86_400 - 3600
+        assert httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer b"}, timeout=60).status_code == 200
+        now[0] += 86_400
+        assert httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer a"}, timeout=60).status_code == 200
+        shown = httpx.get(url + "/metrics", headers={"authorization": "Bearer a"}).text
+    assert gate.metrics.total("key_tokens_total") >= spent
+    written, read = (gate.metrics.total(f"{name}_tokens_total") for name in ("generated", "prompt"))
+    cached = gate.metrics.total("cached_tokens_total")
+    dollars = ((read - cached) * 10 + cached + written * 100) / 1e6
+    assert gate.metrics.total("cost_dollars_total") == pytest.approx(dollars)
+    assert 'vivace_cost_dollars_total{model="tiny",who="key-' in shown
+
+
+def test_who_hangs_up_pays_for_what_was_computed(target: NativeTarget) -> None:
+    spent: list[int] = []
+    gate = Gateway({"tiny": _Shared(target)})
+    with running(gate) as url:
+        gate.spend = lambda who, tokens: spent.append(tokens)
+        with httpx.stream("POST", url + CHAT, json={**ASK, "max_tokens": 400, "stream": True}, timeout=60) as answer:
+            next(answer.iter_lines())
+        deadline = time.monotonic() + 20
+        while not spent and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert len(spent) == 1
+    assert spent[0] > 5
+
+
 def test_the_door(caplog: pytest.LogCaptureFixture, target: NativeTarget) -> None:
     with caplog.at_level(logging.INFO, "vivace.serve"), running(
         Gateway({"tiny": _Shared(target)}, filters=[NoSecrets()]), Keys(["k"], per_minute=6), max_body=2000

@@ -25,7 +25,7 @@ from vivace.serve.errors import ApiError, bad, shape_of, unsupported
 from vivace.serve.fields import Fields
 from vivace.serve.gateway import Gateway
 from vivace.serve.http import MAX_BODY, body, gateway
-from vivace.serve.limits import Keys
+from vivace.serve.limits import ASKER, Keys
 from vivace.serve.native import NativeTarget
 from vivace.serve.writing import new_id
 
@@ -45,7 +45,9 @@ def create_app(
         yield
         await gate.aclose()
 
-    middleware = [Middleware(_Door, gate=gate, keys=keys or Keys())]
+    keys = keys or Keys()
+    gate.spend = keys.spend
+    middleware = [Middleware(_Door, gate=gate, keys=keys)]
     if origins:
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["*"],
                                         allow_headers=["*"], expose_headers=["x-request-id", "x-vivace-route"]))
@@ -94,6 +96,7 @@ class _Door:
         who = ""
         try:
             who = self._admit(request)
+            ASKER.set(who)
         except ApiError as error:
             await error.response(shape_of(request.url.path))(scope, receive, sending)
         else:
@@ -117,7 +120,8 @@ class _Door:
         if (answering := getattr(request.state, "answering", None)) is not None:
             line |= {"model": answering.model, "finish": answering.finish, "stream": request.state.streamed,
                      "ttft": round(answering.ttft, 4), "input_tokens": answering.count.input_tokens,
-                     "cached_tokens": answering.count.cached_tokens, "output_tokens": answering.count.output_tokens}
+                     "cached_tokens": answering.count.cached_tokens, "output_tokens": answering.count.output_tokens,
+                     "dollars": round(self.gate.cost(answering.model, answering.count), 8)}
         log.info(json.dumps(line))
 
 
