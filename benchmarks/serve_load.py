@@ -1,8 +1,8 @@
 """A server under many clients at once, some of which hang up: errors, latencies, memory.
 
 A tiny or given model is served by this process on a free port; each client holds a conversation that grows by
-appending, asks for a stream, and now and then goes away in the middle or has the server compute for nobody. At the end
-nothing may be left in work.
+appending, asks for a stream, and now and then goes away in the middle or has the server compute for nobody. After one
+and two thirds of the time the weights are swapped under way. At the end nothing may be left in work.
 
     python benchmarks/serve_load.py [--clients 64] [--seconds 20] [--ten-minutes] [--model models/nano-base] [--json F]
 """
@@ -15,8 +15,10 @@ import random
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import httpx
 from rich.console import Console
@@ -25,6 +27,8 @@ from rich.table import Table
 from rows import parser
 from vivace.commands.serve import native
 from vivace.core.files import write_json
+from vivace.engine import Engine
+from vivace.model.checkpoint import load_checkpoint
 from vivace.serve.app import create_app
 from vivace.serve.gateway import Gateway
 from vivace.serve.native import NativeTarget
@@ -41,6 +45,8 @@ class Seen:
     whole: list[float] = field(default_factory=list)
     tokens: int = 0
     hung_up: int = 0
+    swaps: int = 0
+    memory: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
@@ -93,10 +99,19 @@ async def turn(http: httpx.AsyncClient, talk: list[dict[str, str]], rng: random.
     return said
 
 
-async def crowd(url: str, clients: int, seconds: float) -> Seen:
+async def crowd(url: str, clients: int, seconds: float, swap: Callable[[], object]) -> Seen:
     seen = Seen()
     until = time.monotonic() + seconds
-    await asyncio.gather(*(client(number, url, until, seen) for number in range(clients)))
+
+    async def watch() -> None:
+        for _ in range(2):
+            await asyncio.sleep(seconds / 3)
+            seen.memory.append(memory_mib())
+            await asyncio.to_thread(swap)
+            seen.swaps += 1
+
+    await asyncio.gather(watch(), *(client(number, url, until, seen) for number in range(clients)))
+    seen.memory.append(memory_mib())
     return seen
 
 
@@ -117,11 +132,17 @@ def measure(model: Path, clients: int, seconds: float) -> dict[str, object]:
     target = native(model, max_slots=clients, max_len=1024)
     assert isinstance(target, NativeTarget)
     gate = Gateway({target.name: target})
+    weights, _ = load_checkpoint(model)
+    engine = cast(Engine, target.engine)
+
+    def swap() -> int:
+        return engine.update_weights(weights)
+
     with serving(create_app(gate), gate) as url:
-        asyncio.run(crowd(url, clients, min(seconds / 2, 5)))  # fills slots and allocators
+        asyncio.run(crowd(url, clients, min(seconds / 2, 30), swap))  # fills slots and allocators
         before = memory_mib()
         start = time.perf_counter()
-        seen = asyncio.run(crowd(url, clients, seconds))
+        seen = asyncio.run(crowd(url, clients, seconds, swap))
         took = time.perf_counter() - start
         deadline = time.monotonic() + 30
         while target.engine.load != (0, 0) and time.monotonic() < deadline:
@@ -133,6 +154,7 @@ def measure(model: Path, clients: int, seconds: float) -> dict[str, object]:
         "errors": len(seen.errors), "left in work": left, "tokens/s": round(seen.tokens / took, 1),
         "cached prompt tokens": round(cached / max(prompt, 1), 3),
         "first token p50/p95/p99 ms": quantiles(seen.first), "answer p50/p95/p99 ms": quantiles(seen.whole),
+        "weights swapped": seen.swaps, "memory MiB, by thirds": tuple(round(m, 1) for m in (before, *seen.memory)),
         "memory grown MiB": round(grown, 1), "first error": seen.errors[0] if seen.errors else "",
     }  # fmt: skip
 

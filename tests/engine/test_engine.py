@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 
+import numpy as np
 import pytest
 import torch
 from tiny_decoder import tiny
 
 from vivace.core.errors import BadInput, ModelError
-from vivace.core.types import Sampling
+from vivace.core.types import Drawn, Sampling
 from vivace.engine import Engine, Generated
 from vivace.model import Decoder
 
@@ -197,6 +198,55 @@ def test_a_broken_step_reaches_the_callers(model: Decoder, monkeypatch: pytest.M
     with pytest.raises(ModelError, match="the engine stopped"):
         engine.generate([1, 2], GREEDY)
     engine.close()
+
+
+class Broken:
+    """A watcher that breaks at its third token."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.seen = how, 0
+
+    def shape(self, logits_V: np.ndarray) -> np.ndarray:
+        if self.seen == 2 and self.how == "shape":
+            raise KeyError("no such state")
+        if self.seen == 2 and self.how == "nan":
+            return logits_V * np.float32("nan")
+        return logits_V[:-1] if self.seen == 2 and self.how == "size" else logits_V
+
+    def drawn(self, token: int, logprob: float, logits_V: np.ndarray) -> None:
+        self.seen += 1
+        if self.seen == 3 and self.how == "drawn":
+            raise KeyError("no such state")
+
+
+@pytest.mark.parametrize("how", ["shape", "drawn", "nan", "size"])
+@pytest.mark.parametrize("speculate", [False, True])
+def test_a_broken_watcher_fails_only_its_request(model: Decoder, how: str, speculate: bool) -> None:
+    wish, repeating = Sampling(max_tokens=30, temperature=0), [5, 6, 7, 8] * 6
+    with Engine(model, max_slots=3, threads=1, speculate=speculate) as engine:
+        alone = engine.generate(prompt(9), wish)
+        before = engine.submit(prompt(9), wish)
+        broken = engine.submit(repeating, wish, watcher=Broken(how), expected=repeating)
+        with pytest.raises(ModelError, match=r"watcher failed: (Key|Value)Error"):
+            broken.result(30)
+        assert before.result(30).ids == alone.ids
+        assert engine.generate(prompt(9), wish).ids == alone.ids
+        assert engine.load == (0, 0)
+        assert not engine._scheduler.cache.in_use.any()
+
+
+def test_ids_of_no_token_are_refused_wherever_they_come_in(engine: Engine) -> None:
+    with pytest.raises(BadInput, match="outside the vocabulary"):
+        engine.submit([1, 2], Sampling(), expected=[1, 99_999])
+    with pytest.raises(BadInput, match="outside the vocabulary"):
+        engine.submit([1, 2], Sampling(avoid=[Drawn(ids=[99_999], logprobs=[-1.0])]))
+    with pytest.raises(BadInput, match="one log probability for each"):
+        engine.submit([1, 2], Sampling(avoid=[Drawn(ids=[5, 6], logprobs=[-1.0])]))
+
+
+def test_the_coldest_temperature_is_greedy(engine: Engine) -> None:
+    greedy = engine.generate(prompt(9), Sampling(temperature=0, max_tokens=12))
+    assert engine.generate(prompt(9), Sampling(temperature=1e-60, max_tokens=12)).ids == greedy.ids
 
 
 def test_a_swap_that_fails_reaches_all_who_wait_for_one(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:

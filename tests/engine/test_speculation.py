@@ -7,9 +7,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
-from vivace.core.types import Sampling
+from vivace.core.types import Drawn, Sampling
 from vivace.engine import Engine
+from vivace.engine.packing import WeightFormat
 from vivace.engine.runner import Piece, RunnerKind
 from vivace.engine.speculation import Costs, Drafter
 from vivace.model import Decoder
@@ -99,6 +101,56 @@ def test_the_distribution_is_exact(model: Decoder) -> None:
     freedom = len(a) - 1
     assert freedom >= 3
     assert chi2 < freedom + 4 * (2 * freedom) ** 0.5 + 4
+
+
+def test_draws_without_replacement_stay_exact(model: Decoder) -> None:
+    """Second answers, given two frequent first ones: with guesses and without, neither comes again, and all others come
+    in their conditional proportions (a chi-square test against the exact probabilities of the first two tokens)."""
+    wish = Sampling(temperature=0.6, max_tokens=3)
+    with Engine(model, max_slots=16, threads=1) as engine:
+        firsts = [engine.generate(REPETITIVE, wish.model_copy(update={"seed": n})) for n in range(60)]
+    common = [ids for ids, _ in Counter(tuple(one.ids) for one in firsts).most_common(2)]
+    avoid = [next(Drawn(ids=one.ids, logprobs=one.logprobs) for one in firsts if tuple(one.ids) == ids)
+             for ids in common]  # fmt: skip
+    vocab = model.config.vocab_size
+    with torch.inference_mode():
+        first_V = (model(torch.tensor([REPETITIVE]))[0, -1] / 0.6).softmax(-1)
+        behind = model(torch.tensor([[*REPETITIVE, token] for token in range(vocab)]))[:, -1]
+        pairs_VV = (first_V[:, None] * (behind / 0.6).softmax(-1)).double().numpy()
+    for one in avoid:
+        pairs_VV[one.ids[0], one.ids[1]] -= np.exp(sum(one.logprobs))
+    pairs_VV /= pairs_VV.sum()
+    for speculate in (False, True):
+        with Engine(model, max_slots=16, threads=1, speculate=speculate) as engine:
+            engine._scheduler.costs.each = lambda sequences: 0.001
+            asked = [engine.submit(REPETITIVE, wish.model_copy(update={"seed": 500 + n, "avoid": avoid}))
+                     for n in range(800)]  # fmt: skip
+            said = [tuple(ticket.result().ids) for ticket in asked]
+            assert (engine.stats.drafted_tokens > 250) == speculate
+        assert not set(said) & set(common)
+        counts = Counter(ids[:2] for ids in said)
+        often = [pair for pair in np.ndindex(vocab, vocab) if pairs_VV[pair] * len(said) >= 8]
+        got = np.array([counts[pair] for pair in often] + [sum(counts[c] for c in counts if c not in often)])
+        want = np.array([pairs_VV[pair] for pair in often])
+        want = np.append(want, 1 - want.sum()) * len(said)
+        chi2, freedom = float(((got - want) ** 2 / want).sum()), len(got) - 1
+        assert freedom >= 10
+        assert chi2 < freedom + 4 * (2 * freedom) ** 0.5 + 4
+
+
+@pytest.mark.parametrize("weights", [None, "int8"])
+def test_a_seed_gives_the_same_text_whatever_else_runs(model: Decoder, weights: WeightFormat | None) -> None:
+    """With guesses, draws without replacement and a crowd that comes and goes."""
+    drawn = Drawn(ids=[5, 6], logprobs=[-0.5, -0.5])
+    wishes = [(REPETITIVE[: 20 + n], Sampling(seed=n, max_tokens=24, temperature=0.7, top_p=0.9, avoid=[drawn]))
+              for n in range(10)]  # fmt: skip
+    with Engine(model, max_slots=8, threads=2, speculate=True, weights=weights) as engine:
+        engine._scheduler.costs.each = lambda sequences: 0.001
+        crowd = [engine.submit(ids, wish) for ids, wish in wishes]
+        together = [ticket.result() for ticket in crowd]
+    with Engine(model, max_slots=1, threads=1, weights=weights) as engine:
+        for one, (ids, wish) in zip(together, wishes):
+            assert one.ids == engine.generate(ids, wish).ids
 
 
 def test_logits_of_several_positions(model: Decoder) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tiny_server import running, tiny_target
 from vivace.core.errors import BadInput
 from vivace.core.types import Message
 from vivace.serve import engines
-from vivace.serve.ask import Ask
+from vivace.serve.ask import Ask, Event, Text
 from vivace.serve.errors import ApiError
 from vivace.serve.gateway import Gateway
 from vivace.serve.http import decode_json
@@ -59,6 +59,48 @@ def test_keys_and_rates() -> None:
     assert (caught.value.status, caught.value.retry_after) == (429, pytest.approx(30))
     now[0] = 30
     keys.admit("a")
+
+
+def test_a_quota_is_spent_and_comes_back_at_midnight(target: NativeTarget) -> None:
+    now = [86_400.0 * 20_000 + 3600]
+    keys = Keys(["a", "b"], per_day=30, today=lambda: now[0])
+    gate = Gateway({"tiny": _Shared(target)}, prices={"tiny": (10.0, 1.0, 100.0)})
+    spent = 0
+    with running(gate, keys) as url:
+        for _ in range(4):
+            answer = httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer a"}, timeout=60)
+            if answer.status_code != 200:
+                break
+            assert spent < 30
+            spent += answer.json()["usage"]["total_tokens"]
+        assert spent >= 30
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "insufficient_quota"
+        assert int(answer.headers["retry-after"]) == 86_400 - 3600
+        assert httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer b"}, timeout=60).status_code == 200
+        now[0] += 86_400
+        assert httpx.post(url + CHAT, json=ASK, headers={"authorization": "Bearer a"}, timeout=60).status_code == 200
+        shown = httpx.get(url + "/metrics", headers={"authorization": "Bearer a"}).text
+    assert gate.metrics.total("key_tokens_total") >= spent
+    written, read = (gate.metrics.total(f"{name}_tokens_total") for name in ("generated", "prompt"))
+    cached = gate.metrics.total("cached_tokens_total")
+    dollars = ((read - cached) * 10 + cached + written * 100) / 1e6
+    assert gate.metrics.total("cost_dollars_total") == pytest.approx(dollars)
+    assert 'vivace_cost_dollars_total{model="tiny",who="key-' in shown
+
+
+def test_who_hangs_up_pays_for_what_was_computed(target: NativeTarget) -> None:
+    spent: list[int] = []
+    gate = Gateway({"tiny": _Shared(target)})
+    with running(gate) as url:
+        gate.spend = lambda who, tokens: spent.append(tokens)
+        with httpx.stream("POST", url + CHAT, json={**ASK, "max_tokens": 400, "stream": True}, timeout=60) as answer:
+            next(answer.iter_lines())
+        deadline = time.monotonic() + 20
+        while not spent and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert len(spent) == 1
+    assert spent[0] > 5
 
 
 def test_the_door(caplog: pytest.LogCaptureFixture, target: NativeTarget) -> None:
@@ -236,3 +278,28 @@ def test_a_fault_of_the_engine_is_told_in_the_stream(tmp_path: Path) -> None:
         asyncio.run(own.aclose())
         last = [line for line in lines if line][-1]
     assert "closed before the answer was done" in json.loads(last[6:])["error"]["message"]
+
+
+class Faulty:
+    """A target with a mistake in it."""
+
+    name, context_length, can_fill = "faulty", 100, False
+
+    def count_tokens(self, ask: Any) -> int:
+        return 1
+
+    async def answer(self, ask: Any) -> AsyncIterator[Event]:
+        yield Text("a")
+        raise KeyError("a mistake")
+
+    async def aclose(self) -> None:
+        pass
+
+
+def test_a_target_s_mistake_is_told_and_nobody_waits() -> None:
+    with running(Gateway({"faulty": Faulty()})) as url:
+        whole = httpx.post(url + CHAT, json={**ASK, "model": "faulty"}, timeout=20)
+        assert (whole.status_code, whole.json()["error"]["type"]) == (500, "api_error")
+        streamed = httpx.post(url + CHAT, json={**ASK, "model": "faulty", "stream": True}, timeout=20)
+        last = [line for line in streamed.text.splitlines() if line][-1]
+        assert "has a fault" in json.loads(last[6:])["error"]["message"]

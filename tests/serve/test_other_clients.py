@@ -54,8 +54,8 @@ def test_ollama_refusals(client: ollama.Client, http: httpx.Client) -> None:
     with pytest.raises(ollama.ResponseError, match="does not exist") as caught:
         client.show("other")
     assert caught.value.status_code == 404
-    with pytest.raises(ollama.ResponseError, match="format is not supported"):
-        client.chat("tiny", [{"role": "user", "content": "x"}], format="json")
+    told = http.post("/api/chat", json={"model": "tiny", "messages": [{"role": "user", "content": "x"}], "format": 5})
+    assert (told.status_code, told.json()["error"]) == (400, 'format must be "json" or a JSON schema')
     assert http.post("/api/chat", content=b"{").json() == {
         "error": "the body is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"}
 

@@ -37,12 +37,13 @@ def agent(
     max_cost: Annotated[float | None, typer.Option(help="Cost of one request, at --price.")] = None,
     price: PRICE = None,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 0.0,
+    weights: Annotated[str | None, typer.Option(help="Keep a checkpoint's weights as fp32, bf16 or int8.")] = None,
 ) -> None:
     """Let a model work in a copy of a checkout; the files change only where you agree."""
     from vivace.recipe.agent import Choice
 
     choice = Choice(model, base_url, as_api(api), as_effort(effort), temperature, max_seconds, max_cost,
-                    as_prices(price))  # fmt: skip
+                    as_prices(price), weights)  # fmt: skip
     if prompt is None and not once and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
         from vivace.commands.interactive.app import interact
 

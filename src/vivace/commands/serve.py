@@ -25,9 +25,14 @@ def serve(
         help="A key that clients must send; repeat for more. Also VIVACE_SERVE_KEYS, separated by commas.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of a single model; default: its folder's.")] = None,
     rate: Annotated[float, typer.Option(help="Requests a minute of each key; 0: any number.")] = 0,
+    quota: Annotated[int, typer.Option(help="Tokens a day (UTC), read and written, of each key; 0: any number.")] = 0,
+    price: Annotated[list[str] | None, typer.Option(
+        help="NAME=IN/CACHED/OUT in dollars per million tokens, for the cost in metrics and log.")] = None,
     max_slots: Annotated[int, typer.Option(help="Conversations kept in memory.")] = 16,
     max_len: Annotated[int | None, typer.Option(help="Context in tokens; default: the model's.")] = None,
     threads: Annotated[int | None, typer.Option(help="Computing threads.")] = None,
+    weights: Annotated[str | None, typer.Option(
+        help="Keep weights as fp32, bf16 (nothing lost of a bf16 checkpoint) or int8 (quickest).")] = None,
     speculate: Annotated[bool, typer.Option("--speculate/--no-speculate", help="Guess what repeats.")] = True,
     grammar: Annotated[bool, typer.Option("--grammar/--no-grammar", help="Hold calls to the declared tools.")] = True,
     router: Annotated[Path | None, typer.Option(help="Calibrated weights for `auto`.")] = None,
@@ -38,6 +43,7 @@ def serve(
     backend: Annotated[str, typer.Option(help="native, vllm or sglang.")] = "native",
 ) -> None:
     """Serve models: OpenAI, Anthropic and Ollama APIs, a chat page and a status page."""
+    from vivace.commands.models import parse_price
     from vivace.serve.app import create_app
     from vivace.serve.gateway import Gateway
     from vivace.serve.limits import Keys
@@ -61,12 +67,15 @@ def serve(
                 target = _engine(stack, kind, Path(text), name or Path(text).name, max_len)
             else:
                 target = native(Path(text), name, max_slots=max_slots, max_len=max_len, threads=threads,
-                                speculate=speculate, constrain=grammar)  # fmt: skip
+                                weights=weights, speculate=speculate, constrain=grammar)  # fmt: skip
             if target.name in targets:
                 raise BadInput(f"two models are named {target.name}; rename a folder")
             targets[target.name] = target
-        gate = Gateway(targets, router=routing, timeout_s=timeout_s)
-        app = create_app(gate, Keys(keys, rate), max_body=int(max_body_mib * 2**20), origins=cors or ())
+        prices = dict(parse_price(text) for text in price or ())
+        if unknown := sorted(prices.keys() - targets.keys()):
+            raise BadInput(f"--price names {unknown[0]}, which is not served; there are {', '.join(targets)}")
+        gate = Gateway(targets, router=routing, timeout_s=timeout_s, prices=prices)
+        app = create_app(gate, Keys(keys, rate, quota), max_body=int(max_body_mib * 2**20), origins=cors or ())
         log_to_stderr()
         typer.echo(f"serving {', '.join(gate.names)} at http://{host}:{port}  (/v1, /api, /chat, /status, /metrics)")
         if host not in ("127.0.0.1", "localhost", "::1") and not keys:
@@ -76,13 +85,14 @@ def serve(
 
 def native(
     folder: Path, name: str | None = None, *, max_slots: int = 16, max_len: int | None = None,
-    threads: int | None = None, speculate: bool = True, constrain: bool = True,
+    threads: int | None = None, weights: str | None = None, speculate: bool = True, constrain: bool = True,
 ) -> Target:
     """A checkpoint of this machine."""
     from vivace.engine.client import load_client
     from vivace.serve.native import NativeTarget
 
-    client = load_client(folder, name=name, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate)
+    client = load_client(folder, name=name, max_slots=max_slots, max_len=max_len, threads=threads,
+                         weights=weights, speculate=speculate)  # fmt: skip
     return NativeTarget(client.name, client.engine, client.codec, constrain=constrain)
 
 

@@ -11,6 +11,7 @@ from vivace.core.protocols import Listener
 from vivace.core.types import Completion, Effort, Message, Sampling, Usage
 from vivace.engine.engine import Engine
 from vivace.engine.listening import generate_aloud
+from vivace.engine.packing import weight_format
 from vivace.model.checkpoint import load_checkpoint
 from vivace.text.chat import Renderer
 from vivace.text.tokenizer import Tokenizer
@@ -80,9 +81,14 @@ class NativeClient:
 def load_client(
     checkpoint: Path, *, name: str | None = None, max_slots: int = 32, max_len: int | None = None,
     threads: int | None = None, effort: Effort | None = None, speculate: bool = False,
+    weights: str | None = None,
 ) -> NativeClient:
-    """A client for a checkpoint folder that holds its tokenizer too. BadInput when it is missing or damaged."""
+    """A client for a checkpoint folder that holds its tokenizer too. BadInput when it is missing or damaged.
+
+    `weights`: "fp32", "bf16" or "int8", see `engine.packing`; None: as the checkpoint is loaded.
+    """
     model, _ = load_checkpoint(checkpoint)
     renderer = Renderer(Tokenizer.load(checkpoint), effort)
-    engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate)
+    engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate,
+                    weights=weight_format(weights) if weights else None)  # fmt: skip
     return NativeClient(engine, renderer, name or checkpoint.name)

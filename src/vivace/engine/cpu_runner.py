@@ -21,16 +21,16 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vivace.core.files import cache_dir, digest
-from vivace.engine.cache import BLOCK, SlotCache
+from vivace.engine.cache import SlotCache
+from vivace.engine.packing import FORMATS, PANEL, WeightFormat, pack, plain
 from vivace.engine.runner import Piece, block_weights, wanted_rows
 from vivace.model.config import ModelConfig
 
 SOURCE = Path(__file__).with_name("step.cpp")
+HEADER = Path(__file__).with_name("products.h")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
-PANEL = BLOCK  # columns of packed weights, positions of packed keys: `PANEL` in step.cpp
 SPLIT_TOKENS = 4  # below this a step is too short to share
 
 
@@ -43,7 +43,7 @@ def library() -> ctypes.CDLL | str:
         return "no C++ compiler was found (install g++)"
     try:
         version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-        key = digest([SOURCE.read_text(), FLAGS, compiler, version, _processor()])
+        key = digest([SOURCE.read_text(), HEADER.read_text(), FLAGS, compiler, version, _processor()])
         target = cache_dir("engine") / f"step-{key}.so"
         if not target.exists():
             _build(compiler, target)
@@ -73,11 +73,9 @@ def _processor() -> str:
 
 def obstacle(config: ModelConfig, cache: SlotCache) -> str | None:
     """Why this model cannot run here, if it cannot."""
-    if config.model_type != "exaone_moe" or config.num_shared_experts:
-        return f"it computes exaone_moe without shared experts only, and the model is {config.model_type}"
     store = cache.keys[0]
     if store.device.type != "cpu" or store.dtype != torch.float32:
-        return f"it computes in float32 on the cpu, and the model is {store.dtype} on {store.device.type}"
+        return f"it keeps float32 keys on the cpu, and the cache is {store.dtype} on {store.device.type}"
     sizes = (config.hidden_size, config.head_dim, 2 * config.intermediate_size, 2 * config.moe_intermediate_size)
     if any(size % PANEL for size in sizes):
         return f"hidden_size, head_dim and twice the feed-forward widths must be multiples of {PANEL}"
@@ -88,33 +86,40 @@ def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
     return [(name, kind) for name in names]
 
 
+class _Weights(ctypes.Structure):
+    _fields_: ClassVar = _fields(ctypes.c_void_p, "data", "scales")
+
+
 class _Layer(ctypes.Structure):
     _fields_: ClassVar = [
-        *_fields(ctypes.c_int32, "window", "sparse"),
-        *_fields(ctypes.c_void_p, "input_norm", "qkv", "q_norm", "k_norm", "out", "post_norm", "gate_up", "down"),
-        *_fields(ctypes.c_void_p, "router", "bias", "keys", "values"),
+        *_fields(ctypes.c_int32, "window", "rotates", "sparse"),
+        *_fields(_Weights, "qkv", "out", "gate_up", "down", "shared_gate_up", "shared_down", "router"),
+        *_fields(ctypes.c_void_p, "input_norm", "q_norm", "k_norm", "post_norm", "qkv_bias", "bias", "keys", "values"),
     ]
 
 
 class _Model(ctypes.Structure):
     _fields_: ClassVar = [
         *_fields(ctypes.c_int32, "layers", "hidden", "heads", "kv_heads", "head_dim", "dense_width", "expert_width"),
-        *_fields(ctypes.c_int32, "experts", "top_k", "normalise", "vocab", "max_len"),
+        *_fields(ctypes.c_int32, "shared_width", "experts", "top_k", "normalise", "softmax", "vocab", "max_len"),
+        *_fields(ctypes.c_int32, "format"),
         *_fields(ctypes.c_float, "eps", "route_scale"),
-        *_fields(ctypes.c_void_p, "embed", "norm", "head", "cos", "sin"),
+        ("embed", ctypes.c_void_p), ("head", _Weights),
+        *_fields(ctypes.c_void_p, "norm", "cos", "sin"),
         ("layer", ctypes.POINTER(_Layer)),
-    ]
+    ]  # fmt: skip
 
 
 class CpuRunner:
-    """See `runner.Runner`. Weights are packed into panels of 32 rows: (..., out / 32, in, 32)."""
+    """See `runner.Runner`. `weights`: the format in which matrices are kept, see `engine.packing`; all else is fp32."""
 
     name = "cpu"
 
     def __init__(
-        self, config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, compiled: ctypes.CDLL, threads: int
+        self, config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, compiled: ctypes.CDLL, threads: int,
+        weights: WeightFormat = "fp32",
     ) -> None:
-        self.config, self.cache, self.threads = config, cache, threads
+        self.config, self.cache, self.threads, self.weights = config, cache, threads, weights
         self._step = compiled.vivace_step
         self._step.restype = None
         self._pool = ThreadPoolExecutor(threads - 1, "vivace-step") if threads > 1 else None
@@ -128,33 +133,47 @@ class CpuRunner:
         config = self.config
         kept: list[Tensor] = [*self._turn]
 
-        def keep(tensor: Tensor) -> int:
+        def keep(tensor: Tensor | None) -> int | None:
+            if tensor is None:
+                return None
             kept.append(tensor)
             return tensor.data_ptr()
+
+        def matrix(weight: Tensor | None, kind: WeightFormat = self.weights) -> _Weights:
+            data, scales = pack(weight, kind) if weight is not None else (None, None)
+            return _Weights(keep(data), keep(scales))
 
         layers = (_Layer * config.num_hidden_layers)()
         for index, layer in enumerate(layers):
             block = block_weights(config, state, index)
             layer.window, layer.sparse = block.window or 0, block.router is not None
-            layer.qkv = keep(_pack(torch.cat([block.q, block.k, block.v])))
-            for name in ("out", "gate_up", "down", "router"):
-                weight = getattr(block, name)
-                setattr(layer, name, keep(_pack(weight)) if weight is not None else None)
-            for name in ("input_norm", "q_norm", "k_norm", "post_norm", "bias"):
+            layer.rotates = config.rotates(index)
+            layer.qkv = matrix(torch.cat([block.q, block.k, block.v]))
+            for name in ("out", "gate_up", "down", "shared_gate_up", "shared_down"):
+                setattr(layer, name, matrix(getattr(block, name)))
+            layer.router = matrix(block.router, "fp32")
+            for name in ("input_norm", "q_norm", "k_norm", "post_norm", "qkv_bias", "bias"):
                 vector = getattr(block, name)
-                setattr(layer, name, keep(_copy(vector)) if vector is not None else None)
+                setattr(layer, name, keep(plain(vector) if vector is not None else None))
             layer.keys, layer.values = self.cache.keys[index].data_ptr(), self.cache.values[index].data_ptr()
         head = state["embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"]
+        embed = plain(state["embed_tokens.weight"], torch.float32 if self.weights == "fp32" else torch.bfloat16)
         self._model = _Model(
             layers=len(layers), hidden=config.hidden_size, heads=config.num_attention_heads,
             kv_heads=config.num_key_value_heads, head_dim=config.head_dim, dense_width=config.intermediate_size,
             expert_width=config.moe_intermediate_size, experts=config.num_experts, top_k=config.num_experts_per_tok,
-            normalise=config.norm_topk_prob, vocab=config.vocab_size, max_len=self.cache.keys[0].shape[2],
-            eps=config.rms_norm_eps, route_scale=config.routed_scaling_factor,
-            embed=keep(_copy(state["embed_tokens.weight"])), norm=keep(_copy(state["norm.weight"])),
-            head=keep(_pack(head)), cos=self._turn[0].data_ptr(), sin=self._turn[1].data_ptr(), layer=layers,
+            shared_width=config.num_shared_experts * config.moe_intermediate_size, normalise=config.norm_topk_prob,
+            softmax=config.family.softmax_router, vocab=config.vocab_size, max_len=self.cache.keys[0].shape[2],
+            format=FORMATS.index(self.weights), eps=config.rms_norm_eps, route_scale=config.routed_scaling_factor,
+            embed=keep(embed), head=matrix(head), norm=keep(plain(state["norm.weight"])),
+            cos=self._turn[0].data_ptr(), sin=self._turn[1].data_ptr(), layer=layers,
         )  # fmt: skip
         self._kept = kept
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weights."""
+        return sum(tensor.nbytes for tensor in self._kept)
 
     def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
         tails = tails or [1] * len(wanted)
@@ -202,13 +221,3 @@ def _share(pieces: Sequence[Piece], threads: int) -> list[list[int]]:
         shares[least].append(number)
         load[least] += len(pieces[number].ids)
     return shares
-
-
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
-
-
-def _pack(weight: Tensor) -> Tensor:
-    """(..., out, in) -> (..., out / 32, in, 32), the last panel filled up with zeros."""
-    padded = pad(_copy(weight), (0, 0, 0, -weight.shape[-2] % PANEL))
-    return padded.unflatten(-2, (-1, PANEL)).transpose(-1, -2).contiguous()

@@ -20,6 +20,7 @@ from vivace.core.errors import BadInput, ModelError
 from vivace.core.types import Sampling
 from vivace.engine import sampler
 from vivace.engine.cache import SlotCache
+from vivace.engine.packing import WeightFormat
 from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
 from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket, Watcher
 from vivace.engine.speculation import Drafter
@@ -52,12 +53,13 @@ class Engine:
     The weights of `model` are copied. `threads`: how many compute a step. By default the compiled runner uses every
     processor it may (a sequence is never split, so one alone uses one), and the torch runner torch's own number.
     Have at least as many slots as conversations at a time: between two turns, a conversation keeps its keys and values
-    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`.
+    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`. `weights`: the format
+    the compiled runner keeps them in, see `engine.packing`; it computes in fp32 all the same.
     """
 
     def __init__(
         self, model: Decoder, *, max_slots: int = 32, max_len: int | None = None, threads: int | None = None,
-        runner: RunnerKind = "auto", speculate: bool = False,
+        runner: RunnerKind = "auto", speculate: bool = False, weights: WeightFormat | None = None,
     ) -> None:
         limit = model.config.max_position_embeddings
         if max_slots < 1 or not 1 < (max_len or limit) <= limit:
@@ -65,12 +67,14 @@ class Engine:
         self.max_len = max_len or limit
         self.stats = Stats()
         weight = model.embed_tokens.weight
-        cache = SlotCache(model.config, max_slots, self.max_len, dtype=weight.dtype, device=weight.device)
+        dtype = torch.float32 if weights else weight.dtype
+        cache = SlotCache(model.config, max_slots, self.max_len, dtype=dtype, device=weight.device)
         self._scheduler = Scheduler(cache)
         state = merged(model)
         self._shapes = {name: tensor.shape for name, tensor in state.items()}
         self._vocab = model.config.vocab_size
-        self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores())
+        self._runner = open_runner(model.config, state, cache, kind=runner, threads=threads or cores(),
+                                   weights=weights)  # fmt: skip
         self._threads = threads
         self._speculate = speculate
         self._inbox: list[Ticket] = []
@@ -107,8 +111,9 @@ class Engine:
         room = self.max_len - len(prompt_ids)
         if not prompt_ids or room < 1:
             raise BadInput(f"a prompt must have from 1 to {self.max_len - 1} tokens; this one has {len(prompt_ids)}")
-        if min(prompt_ids) < 0 or max(prompt_ids) >= self._vocab:
-            raise BadInput(f"a prompt id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
+        for ids in (prompt_ids, expected, *(one.ids for one in sampling.avoid)):
+            if ids and (min(ids) < 0 or max(ids) >= self._vocab):
+                raise BadInput(f"an id is outside the vocabulary of {self._vocab}: another tokenizer wrote it")
         ticket = Ticket(
             ids=list(prompt_ids), sampling=sampling, stop_ids=frozenset(stop_ids), stream=random.Random(sampling.seed),
             seen=WithoutReplacement(sampling.avoid), prompt_len=len(prompt_ids),
@@ -231,7 +236,7 @@ class Engine:
         answers = [[pair] for pair in self._draw(logits_PV[firsts], [chunk.ticket for chunk in chunks])]
         for first, chunk, answer in zip(firsts, chunks, answers):
             for guess in chunk.draft:
-                if answer[-1][0] != guess or guess in chunk.ticket.stop_ids:
+                if answer[-1][0] != guess or guess in chunk.ticket.stop_ids or chunk.ticket.fault:
                     break
                 row = first + len(answer)
                 answer += self._draw(logits_PV[row : row + 1], [chunk.ticket])
@@ -241,12 +246,15 @@ class Engine:
         """One token of each ticket, and its logprob."""
         for row, ticket in enumerate(tickets):
             if ticket.watcher:
-                logits_BV[row] = ticket.watcher.shape(logits_BV[row])
+                logits_BV[row] = _shaped(ticket, ticket.watcher, logits_BV[row])
         tokens, logprobs = sampler.sample(
             logits_BV, [t.sampling for t in tickets], [t.stream for t in tickets], [t.seen for t in tickets])
         for token, logprob, logits_V, ticket in zip(tokens, logprobs, logits_BV, tickets):
-            if ticket.watcher:
-                ticket.watcher.drawn(token, logprob, logits_V)
+            if ticket.watcher and not ticket.fault:
+                try:
+                    ticket.watcher.drawn(token, logprob, logits_V)
+                except Exception as error:  # noqa: BLE001  another's code: its request fails, the others go on
+                    ticket.fault = error
         return list(zip(tokens, logprobs))
 
     def _fail_the_rest(self, reason: str) -> None:
@@ -258,3 +266,17 @@ class Engine:
             ticket.future.set_exception(ModelError(reason))
         for _, done in commands:
             done.set_exception(ModelError(reason))
+
+
+def _shaped(ticket: Ticket, watcher: Watcher, logits_V: sampler.Floats) -> sampler.Floats:
+    """The logits as the watcher shapes them; as they were if it fails, and its request with it."""
+    if ticket.fault:
+        return logits_V
+    try:
+        shaped_V = watcher.shape(logits_V)
+        if shaped_V.shape != logits_V.shape or not np.isfinite(shaped_V).all():
+            raise ValueError("the logits it shaped are not as many finite numbers as before")
+        return shaped_V
+    except Exception as error:  # noqa: BLE001  another's code: its request fails, the others go on
+        ticket.fault = error
+        return logits_V

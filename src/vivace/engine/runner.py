@@ -15,6 +15,7 @@ from torch import Size, Tensor
 
 from vivace.core.errors import BadInput
 from vivace.engine.cache import SlotCache
+from vivace.engine.packing import WeightFormat
 from vivace.model.config import ModelConfig
 
 RunnerKind = Literal["auto", "cpu", "torch"]
@@ -97,9 +98,13 @@ def check_state(shapes: Mapping[str, Size], state: Mapping[str, Tensor]) -> None
 
 
 def open_runner(
-    config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, *, kind: RunnerKind = "auto", threads: int = 1
+    config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, *, kind: RunnerKind = "auto", threads: int = 1,
+    weights: WeightFormat | None = None,
 ) -> Runner:
-    """The quickest runner there is for this model and machine. BadInput when `kind` asks for one that cannot be."""
+    """The quickest runner there is for this model and machine. BadInput when `kind` asks for one that cannot be.
+
+    `weights`: the format they are kept in by the cpu runner (None: fp32); torch keeps them in the model's own dtype.
+    """
     from vivace.engine.cpu_runner import CpuRunner, library, obstacle
     from vivace.engine.torch_runner import TorchRunner
 
@@ -107,9 +112,12 @@ def open_runner(
     if kind != "torch" and reason is None:
         compiled = library()
         if not isinstance(compiled, str):
-            return CpuRunner(config, state, cache, compiled, threads)
+            return CpuRunner(config, state, cache, compiled, threads, weights or "fp32")
         reason = compiled
     if kind == "cpu":
         raise BadInput(f"the cpu runner cannot be used: {reason}; leave the runner on auto")
+    if weights:
+        reason = reason or "torch was asked for"
+        raise BadInput(f"{weights} weights need the cpu runner, which cannot be used: {reason}; leave out --weights")
     return TorchRunner(config, state, cache)
 

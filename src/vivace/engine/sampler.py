@@ -18,6 +18,7 @@ from vivace.core.types import Sampling
 from vivace.engine.without_replacement import WithoutReplacement
 
 Floats = NDArray[np.float32]
+COLDEST = 1e-6  # a lower temperature is greedy all the same, and would divide by zero in fp32
 
 
 def check(sampling: Sampling) -> None:
@@ -42,7 +43,8 @@ def sample(
     """
     if not np.isfinite(logits_BV).all():
         raise ModelError("the model computes infinite or undefined logits; its weights are broken, load others")
-    temperature_B1 = np.array([s.temperature or 1.0 for s in samplings], dtype=np.float32)[:, None]
+    wanted = [max(s.temperature, COLDEST) if s.temperature else 1.0 for s in samplings]
+    temperature_B1 = np.array(wanted, dtype=np.float32)[:, None]
     scores_BV = (logits_BV - logits_BV.max(-1, keepdims=True)) / temperature_B1
     weights_BV = np.exp(scores_BV)
     tokens, logprobs = [], []

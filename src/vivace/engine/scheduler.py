@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vivace.core.errors import ModelError
 from vivace.core.types import Sampling
 from vivace.engine.cache import SlotCache
 from vivace.engine.speculation import Costs, Drafter
@@ -41,10 +42,10 @@ class Generated(NamedTuple):
 
 
 class Watcher(Protocol):
-    """Follows one request from inside the computing thread, so it must be quick and must not raise."""
+    """Follows one request from inside the computing thread, so it must be quick. What it raises fails its request."""
 
     def shape(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The logits to draw the next token from (finite): a bias, a grammar."""
+        """The logits to draw the next token from (finite, as many): a bias, a grammar."""
 
     def drawn(self, token: int, logprob: float, logits_V: NDArray[np.float32]) -> None:
         """A token was drawn from these logits."""
@@ -67,6 +68,7 @@ class Ticket:
     done: int = 0  # ids[:done] have keys and values in the slot
     cached: int = 0
     cancelled: bool = False
+    fault: Exception | None = None  # what its watcher raised
     watcher: Watcher | None = None
     drafter: Drafter | None = None
     drafted: int = 0
@@ -148,7 +150,7 @@ class Scheduler:
             ticket.drafter.learn(len(chunk.draft), held)
             ticket.drafted += len(chunk.draft)
             ticket.accepted += held
-        if answer[-1][0] in ticket.stop_ids:
+        if ticket.fault or answer[-1][0] in ticket.stop_ids:
             self._finish(ticket, "stop")
         elif len(ticket.logprobs) == ticket.max_tokens:
             self._finish(ticket, "length")
@@ -190,6 +192,11 @@ class Scheduler:
     def _finish(self, ticket: Ticket, reason: FinishReason) -> None:
         if ticket.slot >= 0:
             self.cache.release(ticket.slot)
+        if ticket.fault:
+            error = ModelError(f"the request's watcher failed: {type(ticket.fault).__name__}: {ticket.fault}")
+            error.__cause__ = ticket.fault
+            ticket.future.set_exception(error)
+            return
         ids = ticket.ids[ticket.prompt_len :]
         ticket.future.set_result(Generated(
             ids, ticket.logprobs, reason, ticket.cached, self.version, ticket.drafted, ticket.accepted))

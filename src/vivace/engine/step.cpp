@@ -1,82 +1,15 @@
-// One step of the decoder over a ragged batch, in fp32: the arithmetic of torch_runner.py in one call, on one thread.
+// One step of the decoder over a ragged batch: the arithmetic of torch_runner.py in one call, on one thread.
 //
-// Everything is one product, `matmul`: rows times panels of 32 columns. Weights are packed into panels when they are
-// loaded; keys are kept as panels in the cache, 32 positions by d, so attention scores are the same product; and
-// values, plain rows of d, are panels with another stride. Vectors are GCC's own: the compiler picks AVX-512 or less.
+// Everything is one product, rows times panels of 32 columns (products.h). Weights are packed into panels when they are
+// loaded, in one of three formats; keys are kept as panels in the cache, 32 positions by d, so attention scores are the
+// same product; and values, plain rows of d, are panels with another stride. All else is computed in fp32.
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "products.h"
 
 namespace {
 
-// A vector is exactly one register: wider ones are taken apart into scalars by GCC, thirty times as slow.
-#if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 8;  // 16 accumulators of 32 registers
-#elif defined(__AVX__)
-constexpr int LANES = 8, ROWS = 2;  // 8 accumulators of 16 registers
-#else
-constexpr int LANES = 4, ROWS = 1;  // SSE, NEON: 8 accumulators
-#endif
-constexpr int PANEL = 32, PARTS = PANEL / LANES;
-typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t IntVec __attribute__((vector_size(LANES * sizeof(int32_t))));
 constexpr int QUERIES = 16;  // tokens of one piece that attend together
 constexpr float NEVER = -1e30f;
-
-inline Vec load(const float* p) { Vec v; std::memcpy(&v, p, sizeof v); return v; }
-inline void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
-
-template <int M>
-inline void tile(const float* x, long x_stride, const float* w, long w_stride, int depth, int width, float* out,
-                 long out_stride) {
-    Vec sum[M][PARTS] = {};
-    for (int k = 0; k < depth; ++k) {
-        Vec part[PARTS];
-#pragma GCC unroll 8
-        for (int p = 0; p < PARTS; ++p) part[p] = load(w + k * w_stride + p * LANES);
-#pragma GCC unroll 8
-        for (int m = 0; m < M; ++m) {
-            const float factor = x[m * x_stride + k];
-#pragma GCC unroll 8
-            for (int p = 0; p < PARTS; ++p) sum[m][p] += factor * part[p];
-        }
-    }
-    for (int m = 0; m < M; ++m) {
-        if (width == PANEL) {
-            for (int p = 0; p < PARTS; ++p) store(out + m * out_stride + p * LANES, sum[m][p]);
-        } else {
-            std::memcpy(out + m * out_stride, sum[m], width * sizeof(float));
-        }
-    }
-}
-
-// out (rows, columns) = x (rows, depth) @ w; panel c of w starts at c * panel_stride, its row k at k * w_stride there.
-void matmul(const float* x, long x_stride, int rows, const float* w, long w_stride, long panel_stride, int depth,
-            int columns, float* out, long out_stride) {
-    for (int c = 0; c < columns; c += PANEL, w += panel_stride) {
-        const int width = std::min(PANEL, columns - c);
-        int m = 0;
-        for (; m + ROWS <= rows; m += ROWS)
-            tile<ROWS>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
-        if (ROWS > 4 && rows - m >= 4) {
-            tile<4>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
-            m += 4;
-        }
-        if (ROWS > 2 && rows - m >= 2) {
-            tile<2>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
-            m += 2;
-        }
-        if (ROWS > 1 && rows - m >= 1)
-            tile<1>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
-    }
-}
-
-void linear(const float* x, int rows, const float* packed, int depth, int columns, float* out) {
-    matmul(x, depth, rows, packed, PANEL, static_cast<long>(depth) * PANEL, depth, columns, out, columns);
-}
 
 // Cephes' expf: reduce by powers of two, then a polynomial; exactly 0 below -87.
 inline Vec exponential(Vec x) {
@@ -128,17 +61,22 @@ void add(const float* x, long count, float* out) {
 extern "C" {
 
 struct Layer {
-    int32_t window;  // 0: sees everything and is not rotated
-    int32_t sparse;
-    const float *input_norm, *qkv, *q_norm, *k_norm, *out, *post_norm, *gate_up, *down, *router, *bias;
+    int32_t window;  // 0: sees everything
+    int32_t rotates, sparse;
+    Weights qkv, out, gate_up, down, shared_gate_up, shared_down;
+    Weights router;  // always FP32
+    const float *input_norm, *q_norm, *k_norm, *post_norm, *qkv_bias, *bias;  // null where a family has none
     float *keys, *values;  // (slots, K, max_len, d); keys in panels of 32 positions
 };
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, dense_width, expert_width;
-    int32_t experts, top_k, normalise, vocab, max_len;
+    int32_t shared_width, experts, top_k, normalise, softmax, vocab, max_len;
+    Format format;
     float eps, route_scale;
-    const float *embed, *norm, *head, *cos, *sin;  // cos, sin: (positions, d/2)
+    const void* embed;  // rows of float, or of bf16 unless the format is FP32
+    Weights head;
+    const float *norm, *cos, *sin;  // cos, sin: (positions, d/2)
     const Layer* layer;
 };
 
@@ -154,6 +92,7 @@ namespace {
 struct Scratch {
     std::vector<float> x, normed, qkv, attended, wide, narrow, update, queries, scores, mixed, routes, gates, rows;
     std::vector<int32_t> chosen, order, offset;
+    Rounded rounded;
 };
 
 float* room(std::vector<float>& buffer, size_t count) {
@@ -161,17 +100,18 @@ float* room(std::vector<float>& buffer, size_t count) {
     return buffer.data();
 }
 
-// Norm and rotate queries and keys in place; put keys and values in the cache.
+// Bias, norm and rotate queries and keys in place, whatever of it the family has; put keys and values in the cache.
 void place(const Model& model, const Layer& layer, const Piece& piece, float* qkv) {
     const int d = model.head_dim, half = d / 2, heads = model.heads, kv_heads = model.kv_heads;
     const long stride = static_cast<long>(heads + 2 * kv_heads) * d;
     for (int t = 0; t < piece.count; ++t) {
         float* row = qkv + (piece.first + t) * stride;
         const long position = piece.start + t;
+        if (layer.qkv_bias) add(layer.qkv_bias, stride, row);
         for (int j = 0; j < heads + kv_heads; ++j) {
             float* head = row + j * d;
-            rms_norm(head, 1, d, j < heads ? layer.q_norm : layer.k_norm, model.eps, head);
-            if (!layer.window) continue;
+            if (layer.q_norm) rms_norm(head, 1, d, j < heads ? layer.q_norm : layer.k_norm, model.eps, head);
+            if (!layer.rotates) continue;
             const float *cos = model.cos + position * half, *sin = model.sin + position * half;
             for (int i = 0; i < half; ++i) {
                 const float a = head[i], b = head[i + half];
@@ -235,32 +175,54 @@ void attend(const Model& model, const Layer& layer, const Piece& piece, int t, i
     }
 }
 
-// Choose experts, then one expert after the other on its own tokens; out (N, hidden) is added to.
-void experts(const Model& model, const Layer& layer, int tokens, const float* x, float* out, Scratch& s) {
-    const int hidden = model.hidden, width = model.expert_width, count = model.experts, k = model.top_k;
+// The experts of each token in s.chosen, their gates in s.gates.
+void route(const Model& model, const Layer& layer, int tokens, const float* x, Scratch& s) {
+    const int count = model.experts, k = model.top_k;
     float* routes = room(s.routes, static_cast<size_t>(tokens) * count);
     float* gates = room(s.gates, static_cast<size_t>(tokens) * k);
     s.chosen.resize(static_cast<size_t>(tokens) * k);
-    s.order.resize(static_cast<size_t>(tokens) * k);
-    s.offset.assign(count + 1, 0);
-    linear(x, tokens, layer.router, hidden, count, routes);
+    linear(FP32, x, tokens, layer.router, 0, model.hidden, count, routes, s.rounded);
     for (int n = 0; n < tokens; ++n) {
         float *score = routes + static_cast<long>(n) * count, *gate = gates + static_cast<long>(n) * k, total = 0;
         int32_t* choice = s.chosen.data() + static_cast<long>(n) * k;
-        for (int e = 0; e < count; ++e) score[e] = 1.0f / (1.0f + std::exp(-score[e]));
+        if (model.softmax) {
+            const float peak = *std::max_element(score, score + count);
+            float mass = 0;
+            for (int e = 0; e < count; ++e) mass += score[e] = std::exp(score[e] - peak);
+            for (int e = 0; e < count; ++e) score[e] /= mass;
+        } else {
+            for (int e = 0; e < count; ++e) score[e] = 1.0f / (1.0f + std::exp(-score[e]));
+        }
+        const auto rank = [&](int e) { return layer.bias ? score[e] + layer.bias[e] : score[e]; };
         for (int i = 0; i < k; ++i) {
             int best = -1;
             for (int e = 0; e < count; ++e)
-                if ((best < 0 || score[e] + layer.bias[e] > score[best] + layer.bias[best]) &&
-                    std::find(choice, choice + i, e) == choice + i)
-                    best = e;
+                if ((best < 0 || rank(e) > rank(best)) && std::find(choice, choice + i, e) == choice + i) best = e;
             choice[i] = best;
             gate[i] = score[best];
             total += score[best];
-            ++s.offset[best + 1];
         }
         for (int i = 0; i < k; ++i) gate[i] *= model.route_scale / (model.normalise ? total + 1e-20f : 1.0f);
     }
+}
+
+// out (rows, hidden) = down @ swiglu(gate_up @ x), each row times its factor
+void feed_forward(const Model& model, const float* x, int rows, const Weights& gate_up, const Weights& down,
+                  long number, int width, const float* factor, float* out, Scratch& s) {
+    float* wide = room(s.wide, static_cast<size_t>(rows) * 2 * width);
+    float* narrow = room(s.narrow, static_cast<size_t>(rows) * width);
+    linear(model.format, x, rows, gate_up, number, model.hidden, 2 * width, wide, s.rounded);
+    swiglu(wide, rows, width, factor, narrow);
+    linear(model.format, narrow, rows, down, number, width, model.hidden, out, s.rounded);
+}
+
+// Choose experts, then one expert after the other on its own tokens; out (N, hidden) is added to.
+void experts(const Model& model, const Layer& layer, int tokens, const float* x, float* out, Scratch& s) {
+    const int hidden = model.hidden, count = model.experts, k = model.top_k;
+    route(model, layer, tokens, x, s);
+    s.order.resize(static_cast<size_t>(tokens) * k);
+    s.offset.assign(count + 1, 0);
+    for (int i = 0; i < tokens * k; ++i) ++s.offset[s.chosen[i] + 1];
     for (int e = 0; e < count; ++e) s.offset[e + 1] += s.offset[e];
     std::vector<int32_t> at(s.offset.begin(), s.offset.end() - 1);
     for (int i = 0; i < tokens * k; ++i) s.order[at[s.chosen[i]]++] = i;  // choices, grouped by expert
@@ -272,15 +234,20 @@ void experts(const Model& model, const Layer& layer, int tokens, const float* x,
         for (int r = 0; r < rows; ++r) {
             const long choice = s.order[begin + r];
             std::memcpy(gathered + static_cast<long>(r) * hidden, x + choice / k * hidden, hidden * sizeof(float));
-            factor[r] = gates[choice];
+            factor[r] = s.gates[choice];
         }
-        float* wide = room(s.wide, static_cast<size_t>(rows) * 2 * width);
-        float* narrow = room(s.narrow, static_cast<size_t>(rows) * width);
-        linear(gathered, rows, layer.gate_up + static_cast<long>(e) * 2 * width * hidden, hidden, 2 * width, wide);
-        swiglu(wide, rows, width, factor, narrow);
-        linear(narrow, rows, layer.down + static_cast<long>(e) * width * hidden, width, hidden, gathered);
+        feed_forward(model, gathered, rows, layer.gate_up, layer.down, e, model.expert_width, factor, gathered, s);
         for (int r = 0; r < rows; ++r)
             add(gathered + static_cast<long>(r) * hidden, hidden, out + s.order[begin + r] / k * static_cast<long>(hidden));
+    }
+}
+
+void look_up(const Model& model, int64_t id, float* out) {
+    if (model.format == FP32) {
+        std::memcpy(out, static_cast<const float*>(model.embed) + id * model.hidden, model.hidden * sizeof(float));
+    } else {
+        const uint16_t* row = static_cast<const uint16_t*>(model.embed) + id * model.hidden;
+        for (int i = 0; i < model.hidden; i += LANES) store(out + i, load(row + i));
     }
 }
 
@@ -296,30 +263,27 @@ extern "C" void vivace_step(const Model* m, int32_t tokens, const int64_t* ids, 
     const size_t n = tokens;
     float *x = room(s.x, n * hidden), *normed = room(s.normed, n * hidden), *qkv = room(s.qkv, n * qkv_width);
     float *attended = room(s.attended, n * inner), *update = room(s.update, n * hidden);
-    for (int i = 0; i < tokens; ++i)
-        std::memcpy(x + static_cast<long>(i) * hidden, model.embed + ids[i] * hidden, hidden * sizeof(float));
+    for (int i = 0; i < tokens; ++i) look_up(model, ids[i], x + static_cast<long>(i) * hidden);
     for (const Layer* layer = model.layer; layer != model.layer + model.layers; ++layer) {
         rms_norm(x, tokens, hidden, layer->input_norm, model.eps, normed);
-        linear(normed, tokens, layer->qkv, hidden, qkv_width, qkv);
+        linear(model.format, normed, tokens, layer->qkv, 0, hidden, qkv_width, qkv, s.rounded);
         for (const Piece* piece = pieces; piece != pieces + count; ++piece) {
             place(model, *layer, *piece, qkv);
             for (int t = 0; t < piece->count; t += QUERIES)
                 attend(model, *layer, *piece, t, std::min(QUERIES, piece->count - t), qkv, s);
         }
-        linear(attended, tokens, layer->out, inner, hidden, update);
+        linear(model.format, attended, tokens, layer->out, 0, inner, hidden, update, s.rounded);
         add(update, static_cast<long>(n) * hidden, x);
         rms_norm(x, tokens, hidden, layer->post_norm, model.eps, normed);
-        if (layer->sparse) {
-            experts(model, *layer, tokens, normed, x, s);
-        } else {
-            float *wide = room(s.wide, n * 2 * model.dense_width), *narrow = room(s.narrow, n * model.dense_width);
-            linear(normed, tokens, layer->gate_up, hidden, 2 * model.dense_width, wide);
-            swiglu(wide, tokens, model.dense_width, nullptr, narrow);
-            linear(narrow, tokens, layer->down, model.dense_width, hidden, update);
-            add(update, static_cast<long>(n) * hidden, x);
-        }
+        if (layer->sparse) experts(model, *layer, tokens, normed, x, s);
+        const Weights& gate_up = layer->sparse ? layer->shared_gate_up : layer->gate_up;
+        if (!gate_up.data) continue;
+        const Weights& down = layer->sparse ? layer->shared_down : layer->down;
+        const int width = layer->sparse ? model.shared_width : model.dense_width;
+        feed_forward(model, normed, tokens, gate_up, down, 0, width, nullptr, update, s);
+        add(update, static_cast<long>(n) * hidden, x);
     }
     for (long i = 0; i < wanted_count; ++i)
         rms_norm(x + static_cast<long>(wanted[i]) * hidden, 1, hidden, model.norm, model.eps, normed + i * hidden);
-    linear(normed, wanted_count, model.head, hidden, model.vocab, logits);
+    linear(model.format, normed, wanted_count, model.head, 0, hidden, model.vocab, logits, s.rounded);
 }

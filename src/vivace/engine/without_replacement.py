@@ -16,6 +16,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from vivace.core.errors import BadInput
 from vivace.core.types import Drawn
 
 Floats = NDArray[np.float32]
@@ -27,6 +28,8 @@ class WithoutReplacement:
 
     def __init__(self, avoid: Sequence[Drawn]) -> None:
         # masses[t]: probability of what follows token t in the answer, given the answer up to and with token t
+        if any(len(one.ids) != len(one.logprobs) for one in avoid):
+            raise BadInput("an answer in `avoid` must have one log probability for each id")
         self._live = [(one.ids, _masses(one.logprobs)) for one in avoid if one.ids]
         self._at = 0
 

@@ -52,7 +52,8 @@ class Choice:
     """Which model is to work, and what it may use.
 
     `model` is a checkpoint folder (None: the newest one at hand), or with `base_url` the endpoint's name for it; the
-    key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. `prices` are per million tokens.
+    key of an endpoint is read from VIVACE_API_KEY or OPENAI_API_KEY. `prices` are per million tokens. `weights`: how a
+    checkpoint's are kept ("int8" is quickest; None: as they are loaded).
     """
 
     model: str | None = None
@@ -63,6 +64,7 @@ class Choice:
     max_seconds: float | None = None
     max_cost: float | None = None
     prices: Prices | None = None
+    weights: str | None = None
 
     @property
     def sampling(self) -> Sampling:
@@ -111,6 +113,8 @@ def open_choice(choice: Choice) -> Opened:
     given = {"max_seconds": choice.max_seconds, "max_cost": choice.max_cost, "prices": choice.prices}
     budget = {name: value for name, value in given.items() if value is not None}
     if choice.base_url:
+        if choice.weights:
+            raise BadInput("--weights is for a checkpoint of this machine; leave it out with --base-url")
         if not choice.model:
             raise BadInput("--base-url needs --model NAME, the endpoint's name of the model")
         key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
@@ -120,7 +124,8 @@ def open_choice(choice: Choice) -> Opened:
              "compact_at": COMPACT_AT, **budget}))
     from vivace.engine.client import load_client
 
-    client = load_client(Path(choice.model) if choice.model else default_model(), max_slots=1, effort=choice.effort)
+    client = load_client(Path(choice.model) if choice.model else default_model(), max_slots=1, effort=choice.effort,
+                         weights=choice.weights)
     window = client.engine.max_len
     small = window < SMALL_CONTEXT
     limits = Limits.model_validate({"max_context": window, "max_turn_tokens": min(1024, window // 4),

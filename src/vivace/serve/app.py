@@ -18,19 +18,20 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vivace.serve import anthropic, ollama, openai_chat, responses_api
+from vivace import __version__
+from vivace.serve import anthropic, ollama, openai_chat, openapi, responses_api
 from vivace.serve.ask import Target
 from vivace.serve.errors import ApiError, bad, shape_of, unsupported
 from vivace.serve.fields import Fields
 from vivace.serve.gateway import Gateway
 from vivace.serve.http import MAX_BODY, body, gateway
-from vivace.serve.limits import Keys
+from vivace.serve.limits import ASKER, Keys
 from vivace.serve.native import NativeTarget
 from vivace.serve.writing import new_id
 
 PAGES = Path(__file__).with_name("pages")
 log = logging.getLogger("vivace.serve")
-_OPEN = {"/", "/health", "/ready", "/chat", "/status", "/api/version"}
+_OPEN = {"/", "/health", "/ready", "/chat", "/status", "/api/version", "/openapi.json"}
 """Need no key: they say nothing of anybody's requests."""
 
 
@@ -44,7 +45,9 @@ def create_app(
         yield
         await gate.aclose()
 
-    middleware = [Middleware(_Door, gate=gate, keys=keys or Keys())]
+    keys = keys or Keys()
+    gate.spend = keys.spend
+    middleware = [Middleware(_Door, gate=gate, keys=keys)]
     if origins:
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["*"],
                                         allow_headers=["*"], expose_headers=["x-request-id", "x-vivace-route"]))
@@ -57,6 +60,7 @@ def create_app(
 def _routes() -> list[Route]:
     table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("GET", "/", ollama.home), ("GET", "/health", health), ("GET", "/ready", ready), ("GET", "/metrics", metrics),
+        ("GET", "/openapi.json", openapi_document),
         ("GET", "/status", _page("status.html")), ("GET", "/chat", _page("chat.html")), ("GET", "/status.json", status),
         ("GET", "/v1/models", models), ("GET", "/v1/models/{name:path}", model),
         ("POST", "/v1/chat/completions", openai_chat.chat_completions),
@@ -92,6 +96,7 @@ class _Door:
         who = ""
         try:
             who = self._admit(request)
+            ASKER.set(who)
         except ApiError as error:
             await error.response(shape_of(request.url.path))(scope, receive, sending)
         else:
@@ -115,12 +120,17 @@ class _Door:
         if (answering := getattr(request.state, "answering", None)) is not None:
             line |= {"model": answering.model, "finish": answering.finish, "stream": request.state.streamed,
                      "ttft": round(answering.ttft, 4), "input_tokens": answering.count.input_tokens,
-                     "cached_tokens": answering.count.cached_tokens, "output_tokens": answering.count.output_tokens}
+                     "cached_tokens": answering.count.cached_tokens, "output_tokens": answering.count.output_tokens,
+                     "dollars": round(self.gate.cost(answering.model, answering.count), 8)}
         log.info(json.dumps(line))
 
 
 async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def openapi_document(request: Request) -> Response:
+    return JSONResponse(openapi.document(__version__, gateway(request).names))
 
 
 async def ready(request: Request) -> Response:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from vivace.core.types import Effort, Message, Sampling
 from vivace.text.grammar import ToolSpec
@@ -46,6 +46,10 @@ class Ask:
     """None: none are wanted; k: with k alternatives to each token."""
     effort: Effort | None = None
     prediction: str = ""
+    schema: Mapping[str, Any] | None = None
+    """The JSON schema that the answer is held to, unless it calls a tool."""
+    schema_field: str = "response_format"
+    """What its API calls it."""
     affinity: str = ""
 
     def choice(self, number: int) -> Ask:

@@ -139,6 +139,25 @@ def content_text(content: Any, where: str) -> str:
     return "".join(texts)
 
 
+def answer_schema(wanted: Any, name: str) -> dict[str, Any] | None:
+    """The JSON schema an answer is held to, from `response_format` or `text.format`; None: it is text."""
+    if wanted is None:
+        return None
+    fields = Fields(wanted, name)
+    kind = fields.text("type", "text")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "object"}
+    if kind != "json_schema":
+        raise unsupported(name, f"type {kind[:40]!r}; text, json_object and json_schema are")
+    inner = fields.object("json_schema") if "json_schema" in fields.data else fields
+    schema = inner.get("schema")
+    if not isinstance(schema, dict):
+        raise inner.wrong("schema", "a JSON schema")
+    return schema
+
+
 def tool_spec(fields: Fields, name: str, parameters: str) -> ToolSpec:
     schema = fields.get(parameters)
     if schema is not None and not isinstance(schema, dict):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from vivace.serve.ask import Ask, CallArguments, CallStart, Count, End, Event, Target, Text, Thought
 from vivace.serve.errors import ApiError
 from vivace.serve.filters import Filter, screened, watched
+from vivace.serve.limits import ASKER
 from vivace.serve.metrics import GAPS, Metrics
 from vivace.serve.router import AUTO, Decision, Router
+
+Price = tuple[float, float, float]
+log = logging.getLogger("vivace.serve")
 
 
 @dataclass
@@ -53,16 +59,20 @@ class Whole:
 
 
 class Gateway:
-    """`targets`: the models by name, first the default. `max_queue`: requests in work at a time before 429."""
+    """`targets`: the models by name, first the default. `max_queue`: requests in work at a time before 429. `prices`:
+    dollars for a million tokens read, read from the cache, and written, by model. `spend(who, tokens)` is told of every
+    answer that is over."""
 
     def __init__(
         self, targets: Mapping[str, Target], *, router: Router | None = None, filters: Sequence[Filter] = (),
-        max_queue: int = 256, timeout_s: float = 600.0,
+        max_queue: int = 256, timeout_s: float = 600.0, prices: Mapping[str, Price] | None = None,
     ) -> None:
         self.targets = dict(targets)
         self.router = router or Router()
         self.filters = list(filters)
         self.max_queue, self.timeout_s = max_queue, timeout_s
+        self.prices = dict(prices or {})
+        self.spend: Callable[[str, int], None] = lambda who, tokens: None
         self.metrics = Metrics()
         self.active = 0
         self.draining = False
@@ -148,6 +158,9 @@ class Gateway:
                         queue.put_nowait((number, event))
             except ApiError as error:
                 queue.put_nowait(error)
+            except Exception as error:  # noqa: BLE001  a target's fault: whoever waits is told, and waits no longer
+                log.error(json.dumps({"event": "error", "model": target.name, "kind": type(error).__name__}))
+                queue.put_nowait(ApiError(500, f"{target.name} has a fault; the server's log says more"))
 
         tasks = [asyncio.create_task(pump(number)) for number in range(ask.n)]
         left = ask.n
@@ -169,7 +182,7 @@ class Gateway:
     async def _measured(self, target: Target, ask: Ask, answering: Answering) -> AsyncIterator[Event]:
         metrics, model = self.metrics, target.name
         start = last = time.perf_counter()
-        begun = False
+        begun, pieces = False, 0
         finish = "disconnected"
         try:
             async with aclosing(watched(target.answer(ask), self.filters)) as events:  # type: ignore[type-var]
@@ -186,8 +199,13 @@ class Gateway:
                     else:
                         metrics.observe("inter_token_seconds", now - last, GAPS, model=model)
                     begun, last = True, now
+                    pieces += 1
                     yield event
         finally:
+            if finish == "disconnected" and begun:  # a piece is about a token, and the prompt was read
+                left = Count(target.count_tokens(ask), 0, pieces)
+                answering.count += left
+                self._count(model, left)
             metrics.count("answers_total", model=model, finish=finish)
             metrics.observe("answer_seconds", time.perf_counter() - start, model=model)
 
@@ -198,6 +216,17 @@ class Gateway:
             ("rejected_guesses_total", count.rejected_tokens),
         ]:  # fmt: skip
             self.metrics.count(name, value, model=model)
+        who, tokens = ASKER.get(), count.input_tokens + count.output_tokens
+        self.spend(who, tokens)
+        self.metrics.count("key_tokens_total", tokens, who=who)
+        if model in self.prices:
+            self.metrics.count("cost_dollars_total", self.cost(model, count), model=model, who=who)
+
+    def cost(self, model: str, count: Count) -> float:
+        """Dollars for an answer; 0 where no price is known."""
+        read, cached, written = self.prices.get(model, (0.0, 0.0, 0.0))
+        fresh = count.input_tokens - count.cached_tokens
+        return (fresh * read + count.cached_tokens * cached + count.output_tokens * written) / 1e6
 
     async def whole(self, answering: Answering, n: int) -> list[Whole]:
         """All choices, complete. ApiError 500 when one ended in an error."""

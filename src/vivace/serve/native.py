@@ -15,7 +15,7 @@ from vivace.core.files import digest
 from vivace.core.types import Message, Sampling
 from vivace.serve.ask import Ask, Count, End, Event, TokenLogprob
 from vivace.serve.errors import ApiError, bad, unsupported
-from vivace.serve.shaping import Watch
+from vivace.serve.shaping import Grammar, Watch
 from vivace.serve.writing import AnswerWriter
 from vivace.text.chat import Renderer
 from vivace.text.fim import fim_ids
@@ -93,7 +93,7 @@ class NativeTarget:
 
     async def answer(self, ask: Ask) -> AsyncIterator[Event]:
         prompt = self.prompt(ask)
-        ticket, queue = self._submit(ask, prompt)
+        ticket, queue = self._submit(ask, prompt, await asyncio.to_thread(self._grammar, ask))
         writer = AnswerWriter(self.tokenizer, ask.tools, ask.stop)
         ids: list[int] = []
         try:
@@ -122,7 +122,9 @@ class NativeTarget:
     async def aclose(self) -> None:
         await asyncio.to_thread(self.engine.close)
 
-    def _submit(self, ask: Ask, prompt: list[int]) -> tuple[Ticket, asyncio.Queue[Drawn | None]]:
+    def _submit(
+        self, ask: Ask, prompt: list[int], grammar: Grammar | None
+    ) -> tuple[Ticket, asyncio.Queue[Drawn | None]]:
         room = self.context_length - len(prompt)
         if room < 1:
             raise ApiError(
@@ -145,7 +147,7 @@ class NativeTarget:
         sampling = ask.sampling.model_copy(update={"max_tokens": min(ask.max_tokens or room, room)})
         watch = Watch(
             self.tokenizer, lambda token, logprob: tell((token, logprob)), shaping=ask.shaping, top=ask.logprobs,
-            temperature=sampling.temperature, grammar=self._grammar(ask),
+            temperature=sampling.temperature, grammar=grammar,
         )  # fmt: skip
         expected = self.tokenizer.encode(ask.prediction) if ask.prediction else ()
         try:
@@ -156,10 +158,19 @@ class NativeTarget:
         ticket.future.add_done_callback(lambda _: tell(None))
         return ticket, queue
 
-    def _grammar(self, ask: Ask) -> CallGrammar | None:
-        if not self.constrain:
-            return None
-        return CallGrammar(self.tokenizer, ask.tools, ask.tool_choice, parallel=ask.parallel_tool_calls)
+    def _grammar(self, ask: Ask) -> Grammar | None:
+        """What the answer is held to. Compiling a large schema takes a while, so this is not for the event loop."""
+        calls = CallGrammar(self.tokenizer, ask.tools, ask.tool_choice, parallel=ask.parallel_tool_calls)
+        if ask.schema is None or (ask.tools and ask.tool_choice == "required"):
+            return calls if self.constrain else None
+        from vivace.text.json_grammar import JsonGrammar, json_grammar
+
+        try:
+            may_call = ask.tools and ask.tool_choice == "auto"
+            return JsonGrammar(self.tokenizer, json_grammar(ask.schema), calls if may_call else None)
+        except VivaceError as error:
+            raise bad(f"Invalid schema for {ask.schema_field}: {error}", ask.schema_field,
+                      "invalid_json_schema") from None  # fmt: skip
 
     def _conversation(self, ask: Ask) -> list[int]:
         """Rendered as the one renderer does it; answers given here come back with the very ids they were drawn in."""

@@ -13,6 +13,7 @@ from vivace.serve.fields import (
     MAX_CHOICES,
     MAX_TOP_LOGPROBS,
     Fields,
+    answer_schema,
     call,
     content_text,
     named_tool,
@@ -41,6 +42,7 @@ def parse_chat(data: Any, default_model: str) -> Ask:
         effort=fields.effort(fields.get("reasoning_effort"), "reasoning_effort"),
         prediction=content_text(fields.object("prediction").get("content"), "prediction.content"),
         affinity=str(fields.get("prompt_cache_key") or ""),
+        schema=answer_schema(fields.get("response_format"), "response_format"),
     )  # fmt: skip
     if fields.get("top_logprobs") and ask.logprobs is None:
         raise bad("top_logprobs needs logprobs: true", "top_logprobs")
@@ -90,7 +92,6 @@ def parse_response(data: Any, default_model: str) -> Ask:
         raise unsupported("conversation", "conversations are not stored; send the whole input")
     if fields.flag("background"):
         raise unsupported("background", "answers are given at once")
-    _refuse_format(fields.object("text").get("format"), "text.format")
     messages = [Message(role="system", content=text)] if (text := fields.text("instructions", "")) else []
     given = fields.get("input")
     items = [{"role": "user", "content": given}] if isinstance(given, str) else fields.items("input")
@@ -106,6 +107,7 @@ def parse_response(data: Any, default_model: str) -> Ask:
         max_tokens=fields.integer("max_output_tokens", 1), shaping=fields.shaping(),
         effort=fields.effort(fields.object("reasoning").get("effort"), "reasoning.effort"),
         affinity=str(fields.get("prompt_cache_key") or ""),
+        schema=answer_schema(fields.object("text").get("format"), "text.format"), schema_field="text.format",
     )  # fmt: skip
 
 
@@ -179,14 +181,8 @@ def _function_tool(data: Any, number: int) -> ToolSpec:
 
 
 def _refuse_chat(fields: Fields) -> None:
-    _refuse_format(fields.get("response_format"), "response_format")
     for name in ("functions", "function_call"):
         if fields.get(name):
             raise unsupported(name, "use tools and tool_choice")
     if fields.get("audio") or any(kind != "text" for kind in fields.items("modalities")):
         raise unsupported("modalities", "these models write text")
-
-
-def _refuse_format(wanted: Any, name: str) -> None:
-    if isinstance(wanted, dict) and wanted.get("type") not in (None, "text"):
-        raise unsupported(name, "only text is; ask for a tool call instead, whose form is held to its schema's names")

@@ -114,8 +114,11 @@ def _ollama(
     fields: Fields, default_model: str, *, messages: list[Message] | None = None, text: str | None = None,
     suffix: str | None = None, tools: list[ToolSpec] | None = None,
 ) -> Ask:
-    if fields.get("format"):
-        raise unsupported("format", "only text is; ask for a tool call instead")
+    form = fields.get("format") or None
+    if form == "json":
+        form = {"type": "object"}
+    if form is not None and not isinstance(form, dict):
+        raise fields.wrong("format", '"json" or a JSON schema')
     options = fields.object("options")
     shaping = Fields({**options.data, "repetition_penalty": options.get("repeat_penalty")}).shaping()
     think = fields.get("think")
@@ -124,5 +127,6 @@ def _ollama(
     return Ask(
         model=fields.text("model", default_model), messages=messages or [], text=text, suffix=suffix,
         tools=tools or [], sampling=options.sampling(most=100.0), max_tokens=limit if limit and limit > 0 else None,
-        shaping=shaping, stop=options.stops(), effort=fields.effort(effort, "think"),
+        shaping=shaping, stop=options.stops(), effort=fields.effort(effort, "think"), schema=form,
+        schema_field="format",
     )  # fmt: skip

@@ -77,6 +77,8 @@ class RemoteTarget:
         for name, value, default in optional:
             if value != default:
                 body[name] = value
+        if ask.schema is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": ask.schema}}
         if ask.shaping.bias:
             raise unsupported("logit_bias", f"{self.name} is a remote model with a tokenizer of its own")
         return body

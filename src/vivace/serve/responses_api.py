@@ -71,7 +71,8 @@ class _Made:
             "top_p": ask.sampling.top_p, "tool_choice": data.get("tool_choice") or "auto",
             "tools": data.get("tools") or [], "max_output_tokens": ask.max_tokens, "store": False,
             "previous_response_id": None, "reasoning": {"effort": ask.effort, "summary": None},
-            "text": {"format": {"type": "text"}}, "truncation": "disabled", "usage": None,
+            "text": {"format": (data.get("text") or {}).get("format") or {"type": "text"}}, "truncation": "disabled",
+            "usage": None,
         }  # fmt: skip
 
     def event(self, kind: str, **fields: Any) -> dict[str, Any]:

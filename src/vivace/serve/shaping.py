@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivace.serve.ask import Shaping, TokenLogprob
-from vivace.text.grammar import CallGrammar
+from vivace.text.grammar import Choice
 from vivace.text.tokenizer import Tokenizer
 
 Floats = NDArray[np.float32]
 NEVER = np.float32(-1e30)
+
+
+class Grammar(Protocol):
+    """Which tokens may come next; see `text.grammar.CallGrammar` and `text.json_grammar.JsonGrammar`."""
+
+    def allowed(self) -> Choice: ...
+    def advance(self, token: int) -> None: ...
 
 
 class Watch:
@@ -22,7 +30,7 @@ class Watch:
 
     def __init__(
         self, tokenizer: Tokenizer, tell: Callable[[int, TokenLogprob | None], None], *, shaping: Shaping,
-        temperature: float, grammar: CallGrammar | None, top: int | None,
+        temperature: float, grammar: Grammar | None, top: int | None,
     ) -> None:
         self._tokenizer, self._tell, self._shaping, self._grammar, self._top = tokenizer, tell, shaping, grammar, top
         self._temperature = temperature or 1.0
@@ -54,13 +62,13 @@ class Watch:
             self._grammar.advance(token)
         self._tell(token, None if self._top is None else self._logprobs(token, logits_V, self._top))
 
-    def _constrain(self, grammar: CallGrammar, logits_V: Floats) -> Floats:
+    def _constrain(self, grammar: Grammar, logits_V: Floats) -> Floats:
         allowed = grammar.allowed()
         if allowed.only is None:
             logits_V[list(allowed.never)] = NEVER
             return logits_V
         only_V = np.full_like(logits_V, NEVER)
-        ids = list(allowed.only)
+        ids = allowed.only if isinstance(allowed.only, np.ndarray) else list(allowed.only)
         only_V[ids] = logits_V[ids]
         return only_V
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vivace.text.tokenizer import Tokenizer
 
 Trie = dict[int, Any]
@@ -60,7 +63,7 @@ class ToolSpec:
 class Choice(NamedTuple):
     """`only` these ids, or any but those in `never`."""
 
-    only: frozenset[int] | None
+    only: frozenset[int] | NDArray[np.int64] | None
     never: frozenset[int] = frozenset()
 
 
