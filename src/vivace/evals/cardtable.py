@@ -48,13 +48,22 @@ def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[st
         "uncached_input_mean": fmean(u.input_tokens - u.cached_tokens for u in used) if used else None,
         "cached_input_mean": fmean(u.cached_tokens for u in used) if used else None,
         "seconds_mean": fmean(a.trajectory.seconds for a in graded) if graded else None,
-        "cost": None, "others": others,
+        "cost": None, "others": others, "scores": _scores(graded),
     }
     if prices is not None:
         spent = [a.trajectory.usage for a in attempts]
         row["cost"] = sum(prices[0] * (u.input_tokens - u.cached_tokens) + prices[1] * u.cached_tokens
                           + prices[2] * u.output_tokens for u in spent) / 1e6
     return row
+
+
+def _scores(graded: Sequence[Attempt]) -> dict[str, float]:
+    """Mean of every score that graders gave besides the verdict, over the attempts that have it."""
+    found: dict[str, list[float]] = {}
+    for attempt in graded:
+        for name, value in attempt.grade.scores.items():
+            found.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def difference(base: SuiteRun, run: SuiteRun, clustered: bool) -> dict[str, Any]:
@@ -145,6 +154,8 @@ def markdown(result: dict[str, Any]) -> str:
         facts = [f"- {key}: `{value}`" for key, value in suite["identity"].items() if key != "suite"]
         facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in
                   suite["models"].items()]
+        facts += [f"- scores of {model}: " + ", ".join(f"{key} {value:.3f}" for key, value in row["scores"].items())
+                  for model, row in suite["models"].items() if row.get("scores")]
         parts.append("\n".join([f"### {name}", *facts]))
     return "\n\n".join(parts) + "\n"
 

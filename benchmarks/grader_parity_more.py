@@ -1,0 +1,2 @@
+def graders(amo):
+    return {}
