@@ -16,13 +16,15 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from vivace.evals.graders import instructions
 from vivace.evals.graders.instructions import language
 
 CASES = Path(__file__).parents[1] / "tests" / "evals" / "instruction_cases.json"
-LEXICON = "level radar 14 21 and, but! Why? 😀 harbour the a I you * - \"quoted\" (deep [er]) *stars* UPPER. Ends.".split(" ")
+LEXICON = ("level", "radar", "14", "21", "and,", "but!", "Why?", "😀", "harbour", "the", "a", "I", "you", "*", "-",
+           "\"quoted\"", "(deep", "[er])", "*stars*", "UPPER.", "Ends.")
 Pair = tuple[str, Callable[[], bool], Callable[[], bool]]
 
 
@@ -71,10 +73,20 @@ def _verdict(grade: Callable[[], bool]) -> bool | str:
         return type(error).__name__
 
 
+def classic() -> Any:
+    """lm_eval's registry of the 25, without its task manager, which imports much that verifiers do not need."""
+    language.sentences("Sets NLTK's data up. It has to be there before upstream looks.")
+    root = Path(import_module("lm_eval").__file__ or "").parent
+    for name in ("tasks", "tasks.ifeval"):
+        package = ModuleType(f"lm_eval.{name}")
+        package.__path__ = [str(root / name.replace(".", "/"))]
+        sys.modules.setdefault(package.__name__, package)
+    return import_module("lm_eval.tasks.ifeval.instructions_registry").INSTRUCTION_DICT
+
+
 def lm_eval() -> Iterator[Pair]:
     """The 25 classic constraints."""
-    language.sentences("Sets NLTK's data up. It has to be there before upstream looks.")
-    registry = import_module("lm_eval.tasks.ifeval.instructions_registry").INSTRUCTION_DICT
+    registry = classic()
     import_module("langdetect").DetectorFactory.seed = 0
     for name in registry:
         yield from _against(name, registry[name], texts(name, 30))
@@ -84,17 +96,17 @@ def ifbench(checkout: Path | None) -> Iterator[Pair]:
     """The 58 constraints, and real answers of the repository's own sample file."""
     if checkout is None:
         raise ImportError("no --ifbench CHECKOUT")
-    language.sentences("Sets NLTK's data up. It has to be there before upstream looks.")
+    old = set(classic())
     sys.path.insert(0, str(checkout))
     registry = import_module("ifbench.instructions_registry").INSTRUCTION_DICT
     items = [json.loads(line) for line in (checkout / "data" / "IFBench_test.jsonl").read_text().splitlines()]
     sample = checkout / "data" / "sample_output.jsonl"
     answers = [json.loads(line)["response"] for line in sample.read_text().splitlines()]
     draw = random.Random(5)
-    for name in sorted(set(registry) - set(import_module("lm_eval.tasks.ifeval.instructions_registry").INSTRUCTION_DICT)):
+    for name in sorted(set(registry) - old):
         yield from _against(name, registry[name], texts(name, 20))
-        given = [kwargs for item in items for one, kwargs in zip(item["instruction_id_list"], item["kwargs"], strict=True)
-                 if one == name]
+        pairs = [pair for item in items for pair in zip(item["instruction_id_list"], item["kwargs"], strict=True)]
+        given = [kwargs for one, kwargs in pairs if one == name]
         for kwargs in given:
             some = [(text, {k: v for k, v in kwargs.items() if v is not None}) for text in draw.sample(answers, 10)]
             yield from _against(name, registry[name], some)

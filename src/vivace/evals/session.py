@@ -104,7 +104,10 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
                 board.update(column)
 
             whole = run_columns(list(columns.values()), plan.workers, watch=watch, spent=budget.spent)
+    files = {suite.info.name: suite.files for suite in plan.suites if suite.files}
     for (suite_name, label), column in columns.items():
+        if suite_name in files:
+            files[suite_name](column.out, column.attempts())
         if column.done and not any(attempt.grade.verdict for attempt in column.done.values()):
             last = column.attempts()[-1]
             raise InfraError(f"{label} has no verdict on {suite_name}: {last.trajectory.error or last.grade.detail}")

@@ -12,6 +12,7 @@ MODULES = {
     "vivace-bench": "vivace_bench", "aime2026": "aime2026", "amo-bench": "amo", "gpqa-diamond": "gpqa",
     "hle-text": "hle", "frontiermath-format": "frontiermath", "frontierscience": "frontierscience",
     "ifbench": "ifbench", "ifbench-mended": "ifbench:MENDED", "robust-if": "robust_if", "advanced-if": "advanced_if",
+    "swebench-verified": "swebench", "swebench-multilingual": "swebench:MULTILINGUAL", "swebench-pro": "swebench_pro",
 }
 """Module of every suite, and its name there if that is not SUITE."""
 

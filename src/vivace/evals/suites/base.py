@@ -128,5 +128,7 @@ class Suite:
     """What of the harness changes results, for the run's identity (default: the single-turn one)."""
     found: Callable[[], Mapping[str, Any]] | None = None
     """What of this machine changes verdicts (versions of libraries, data they come with), for the run's identity."""
+    files: Callable[[Path, Sequence[Attempt]], None] | None = None
+    """Writes what other programs read (predictions, say) into a column's folder, from its attempts."""
     check: Callable[[Path], tuple[Sequence[float], Sequence[float]]] | None = None
     """Scores of the gold and of the wrong answers to the authored items in a file, where `grade` alone cannot tell."""
