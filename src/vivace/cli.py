@@ -13,6 +13,7 @@ from rich.console import Console
 from vivace.commands import evaluate
 from vivace.commands import model as model_commands
 from vivace.commands.ask import ask
+from vivace.commands.card import card
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
 
@@ -22,6 +23,7 @@ app.add_typer(model_commands.app, name="model")
 app.command()(serve)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command()(card)
 console = Console()
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +64,7 @@ def evaluate(
         raise BadInput("two models have the same name; give them labels: --model a=PATH --model b=PATH")
     roles = {role: open_model(text, {}) for role, text in (("judge", judge), ("user", user)) if text}
     plan = Plan(found, where, opened[0], opened[1:], roles, out, limit, repeats, seed, temperature, max_tokens,
-                workers=workers)
+                workers=workers, command=shlex.join(["vivace", *sys.argv[1:]]))
     try:
         result, whole = run(plan, Budget(budget_tokens, budget_seconds, budget_dollars))
     except KeyboardInterrupt:

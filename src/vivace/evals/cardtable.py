@@ -145,11 +145,13 @@ def detail_rows(result: dict[str, Any]) -> list[list[str]]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The whole table as a page, with what its words mean and what was run."""
-    from vivace.evals.card import markdown_table
+    from vivace.evals.marks import markdown_table
 
     parts = ["# Evaluation", markdown_table(HEADER, rows(result)), "## In detail",
              markdown_table(DETAIL, detail_rows(result)), "## What the words mean",
              "\n".join(f"- {line}" for line in result["definitions"]), "## What was run"]
+    if result.get("command"):
+        parts.append(f"`{result['command']}`")
     for name, suite in result["suites"].items():
         facts = [f"- {key}: `{value}`" for key, value in suite["identity"].items() if key != "suite"]
         facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in

@@ -80,6 +80,8 @@ class Plan:
     max_tokens: int | None = None
     turns: int = 0
     workers: int = 8
+    command: str = ""
+    """As a person would type it; kept beside the figures."""
 
 
 def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], bool]:
@@ -111,7 +113,7 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
         if column.done and not any(attempt.grade.verdict for attempt in column.done.values()):
             last = column.attempts()[-1]
             raise InfraError(f"{label} has no verdict on {suite_name}: {last.trajectory.error or last.grade.detail}")
-    result = table_of(plan, columns)
+    result = {"command": plan.command, **table_of(plan, columns)}
     write_json(plan.out / RESULT, result)
     atomic_write_text(plan.out / PAGE, cardtable.markdown(result))
     return result, whole

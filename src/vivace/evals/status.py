@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.types import Grade
-from vivace.evals.card import markdown_table
+from vivace.evals.marks import markdown_table
 from vivace.evals.rulejudge import rule_judge
 from vivace.evals.runs import read_run
 from vivace.evals.suites import MODULES, get_suite
