@@ -29,13 +29,13 @@ def known(suite: str, kind: str) -> dict[str, str]:
     return {case.messages[-1].content: answers(suite)[case.id][kind] for case in get_suite(suite).load(shipped(suite))}
 
 
-@pytest.fixture()
+@pytest.fixture
 def gold() -> Iterator[AnswerServer]:
     with answering({**known("gpqa-diamond", "gold"), **known("ifbench", "gold")}) as server:
         yield server
 
 
-@pytest.fixture()
+@pytest.fixture
 def wrong() -> Iterator[AnswerServer]:
     with answering({**known("gpqa-diamond", "wrong"), **known("ifbench", "wrong")}) as server:
         yield server
@@ -117,8 +117,8 @@ def test_a_budget_ends_it_and_the_same_command_goes_on(tmp_path: Path, gold: Ans
 def test_kill_9_loses_nothing_and_plays_nothing_twice(tmp_path: Path) -> None:
     """Attempts whose answer had not been kept when the process died are asked again; no other is."""
     with answering(known("gpqa-diamond", "gold"), delay=0.05) as server:
-        command = [sys.executable, "-m", "vivace.cli", "eval", "gpqa-diamond", "--data", "gpqa-diamond=sample", "--model",
-                   f"m@{server.url}", "--repeats", "30", "--workers", "3", "--out", str(tmp_path)]
+        command = [sys.executable, "-m", "vivace.cli", "eval", "gpqa-diamond", "--data", "gpqa-diamond=sample",
+                   "--model", f"m@{server.url}", "--repeats", "30", "--workers", "3", "--out", str(tmp_path)]
         env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         log = tmp_path / "gpqa-diamond" / "m" / "attempts.jsonl"
         kept = 0

@@ -21,8 +21,9 @@ def test_by_endpoint_and_in_process_the_results_are_identical(tmp_path: Path) ->
         models = [Model("endpoint", OpenAIClient(url, "tiny"), {"endpoint": url}),
                   Model("native", NativeClient(own.engine, own.renderer, name="native"), {"checkpoint": "tiny"})]
         names = ("gpqa-diamond", "ifbench", "aime2026")
-        evaluate(Plan([get_suite(name) for name in names], {name: (shipped(name), "sample") for name in names}, models[0],
-                      models[1:], {}, tmp_path, max_tokens=24, workers=2))
+        data = {name: (shipped(name), "sample") for name in names}
+        evaluate(Plan([get_suite(name) for name in names], data, models[0], models[1:], {}, tmp_path, max_tokens=24,
+                      workers=2))
     runs = {(run.suite, run.model): {a.task_id: a for a in run.attempts} for run in read_run(tmp_path)}
     for name in names:
         left, right = runs[name, "endpoint"], runs[name, "native"]

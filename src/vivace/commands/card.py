@@ -34,7 +34,8 @@ def card(
     if len(recipes) > 1:
         raise BadInput(f"{recipes[1]}: a card is about one recipe's run, and {recipes[0]} is one already")
     benchmarks = collect(evaluations, out, model) if evaluations else None
-    facts: dict[str, Any] = {"safety": ["Red teaming, jailbreak suites, alignment training: missing."], "name": name or (benchmarks.model if benchmarks else recipes[0].name)}
+    facts: dict[str, Any] = {"name": name or (benchmarks.model if benchmarks else recipes[0].name),
+                             "safety": ["Red teaming, jailbreak suites, alignment training: missing."]}
     if benchmarks:
         facts["benchmarks"] = benchmarks
     if recipes:

@@ -27,6 +27,8 @@ def reply(messages: Sequence[Message]) -> str:
         return _amo(text)
     if "[rubric]" in text:
         return _rubric(text)
+    if "\n\nQuestion: Does the response contain " in text:
+        return _contains(text)
     return _science(text)
 
 
@@ -59,6 +61,11 @@ def _rubric(text: str) -> str:
     met = {name: ((words in answer) == (kind == "contain")) for name, kind, words in asked}
     return json.dumps({"rubrics_check": {name: f"by rule: {'YES' if good else 'NO'}" for name, good in met.items()},
                        "SATISFIED_ALL_REQUIREMENTS": "YES" if met and all(met.values()) else "NO"})
+
+
+def _contains(text: str) -> str:
+    words = _between(text, 'Question: Does the response contain "', '"')
+    return "Yes" if words in text.split("\n\nQuestion:")[0].split("Response:")[-1] else "No"
 
 
 def _between(text: str, start: str, end: str) -> str:

@@ -13,6 +13,8 @@ MODULES = {
     "hle-text": "hle", "frontiermath-format": "frontiermath", "frontierscience": "frontierscience",
     "ifbench": "ifbench", "ifbench-mended": "ifbench:MENDED", "robust-if": "robust_if", "advanced-if": "advanced_if",
     "swebench-verified": "swebench", "swebench-multilingual": "swebench:MULTILINGUAL", "swebench-pro": "swebench_pro",
+    "cyberseceval-instruct": "cyberseceval", "cyberseceval-autocomplete": "cyberseceval:AUTOCOMPLETE",
+    "cyberseceval-frr": "cyberseceval:FALSE_REFUSALS", "cyberseceval-injection": "cyberseceval:INJECTION",
 }
 """Module of every suite, and its name there if that is not SUITE."""
 
