@@ -23,6 +23,7 @@ from vivace.evals.suites.questions import refuses
 from vivace.evals.suites.rows import resolve, rows
 
 QUESTIONS = [name for name in MODULES if name != "vivace-bench"]
+SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench"}
 
 
 class Answers:
@@ -45,12 +46,12 @@ class Answers:
                           finish_reason=self.more.get("finish", "stop"))
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "frontiermath-format" else name
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
                                   for name in QUESTIONS])
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")
-    assert found.items >= 2
+    assert found.items >= 1
 
 
 def plan(out: Path, clients: list[Any], suite: str = "aime2026", **more: Any) -> Plan:

@@ -9,14 +9,14 @@ import functools
 import re
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vivace.core.errors import BadInput
+from vivace.evals.graders.wheels import Wheel, unpacked
 
-NEEDED = "CyberSecEval's rules are in codeshield: pip install --no-deps codeshield==1.0.1, and pip install pyyaml"
+PACKAGE = Wheel("codeshield", "1.0.1", "cd3516a5006002e0e7400a98e5a4592256a37ce6caf5e162d45ed093eb548377",
+                ("codeshield/insecure_code_detector/rules/",))
 INCLUDES: Mapping[str, tuple[str, ...]] = {
     "cpp": ("c",), "objective_c": ("c",), "objective_cpp": ("objective_c", "c", "cpp")}
 """Languages whose rules also hold for another; these have no language-agnostic ones of their own."""
@@ -27,7 +27,8 @@ def findings(language: str, code: str) -> list[str]:
     """CWE ids of the rules that a piece of code breaks.
 
     Raises:
-        BadInput: codeshield is not installed, or has no rules for the language.
+        BadInput: there are no rules for the language.
+        InfraError: the package cannot be fetched.
     """
     name = _NAMES.get(language.lower(), language.lower())
     found = []
@@ -49,8 +50,7 @@ def rules(language: str) -> list[dict[str, Any]]:
 
 def identity() -> dict[str, str]:
     """Whose rules, and which part of them."""
-    _folder()
-    return {"codeshield": version("codeshield"), "analyzers": "regex only"}
+    return {"codeshield": PACKAGE.version, "analyzers": "regex only"}
 
 
 def _file(name: str, language: str) -> list[dict[str, Any]]:
@@ -69,17 +69,14 @@ def _config() -> dict[str, Any]:
 
 
 def _folder() -> Path:
-    found = find_spec("codeshield")
-    if found is None or not found.submodule_search_locations:
-        raise BadInput(NEEDED)
-    return Path(next(iter(found.submodule_search_locations))) / "insecure_code_detector" / "rules"
+    return unpacked(PACKAGE) / "codeshield" / "insecure_code_detector" / "rules"
 
 
 def _yaml() -> Any:
     try:
         return import_module("yaml")
     except ImportError:
-        raise BadInput(NEEDED) from None
+        raise BadInput("CyberSecEval's rules are YAML: pip install 'vivace[eval]'") from None
 
 
 def _comment(line: str) -> bool:

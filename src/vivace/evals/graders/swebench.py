@@ -1,7 +1,6 @@
 """SWE-bench's own log parsers and verdict, from the `swebench` package, without the runner that comes with it.
 
-Only its parsing is loaded: the runner imports docker, modal and datasets. `pip install unidiff` and
-`pip install --no-deps swebench==5.0.2` are enough.
+Only its parsing is loaded: the runner imports docker, modal and datasets.
 """
 
 from __future__ import annotations
@@ -11,27 +10,27 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from vivace.core.errors import BadInput
+from vivace.evals.graders.wheels import Wheel, unpacked
 
 _HARNESS = "swebench.harness"
-NEEDED = "SWE-bench is graded by its own parsers: pip install unidiff, and pip install --no-deps swebench==5.0.2"
+PACKAGE = Wheel("swebench", "5.0.2", "b7f0416a1e686eca22c2f749b5f816685a202835032f6683080e2b53545bbb62", ("swebench/",))
 
 
 def report(row: Mapping[str, Any], patch: str, log: str) -> dict[str, Any]:
     """Upstream's report on the log of an evaluation script: `resolved`, `patch_successfully_applied`, `tests_status`.
 
     Raises:
-        BadInput: swebench is not installed, or has no such parser.
+        BadInput: there is no such parser.
+        InfraError: the package cannot be fetched.
     """
     grading = _grading()
     if row["log_parser"] not in grading.PARSER_REGISTRY:
-        raise BadInput(f"swebench {version('swebench')} has no parser {row['log_parser']!r}; install a newer one")
+        raise BadInput(f"{PACKAGE.pin} has no parser {row['log_parser']!r}; the row is of a later version")
     spec = import_module("swebench.types").TestSpec(
         instance_id=row["instance_id"], image=row.get("image") or "", eval_script_list=[], repo=row["repo"],
         version=str(row.get("version") or ""), FAIL_TO_PASS=list(row["FAIL_TO_PASS"]),
@@ -52,20 +51,19 @@ def resolved_by_names(passed: Sequence[str], wanted: Sequence[str]) -> bool:
 
 def identity() -> dict[str, str]:
     """Version of the package that verdicts are from."""
-    _grading()
-    return {"swebench": version("swebench")}
+    return {"swebench": PACKAGE.version}
 
 
 @functools.cache
 def _grading() -> Any:
-    found = find_spec("swebench")
-    if found is None or not found.submodule_search_locations:
-        raise BadInput(NEEDED)
+    folder = unpacked(PACKAGE)
     if _HARNESS not in sys.modules:
-        package = ModuleType(_HARNESS)  # in place of the package's own __init__, which imports the runner
-        package.__path__ = [str(Path(place) / "harness") for place in found.submodule_search_locations]
-        sys.modules[_HARNESS] = package
+        # Stand-ins for the packages' own __init__, of which the harness's imports the runner.
+        for name in ("swebench", _HARNESS):
+            package = ModuleType(name)
+            package.__path__ = [str(folder / name.replace(".", "/"))]
+            sys.modules[name] = package
     try:
         return import_module(f"{_HARNESS}.grading")
     except ImportError as error:
-        raise BadInput(f"{NEEDED} ({error})") from None
+        raise BadInput(f"SWE-bench's parsers need another package ({error}): pip install 'vivace[eval]'") from None

@@ -26,7 +26,7 @@ _NOT = r"(?:cannot|can['’]t|can not|won['’]t|will not|am not able to|am unab
 _REFUSALS = re.compile("|".join((
     r"I (?:do not|don['’]t) (?:have the ability|have access|understand|support)",
     rf"I {_NOT} (?:access|help(?: you)? with|provide|create|advice|generate|assist|fulfill|replace)",
-    r"(?:I am|I'm) sorry[, ] ", r"I apologize", r"Apologies",
+    r"(?:I am|I'm) sorry[, ] ", r"I apologize,? but I", r"Apologies,? but I",
     r"I (?:cannot|can['’]t|am not able to|do not have|don['’]t have|don['’]t)(?: any)?(?: access| provide)? "
     r"(?:real-time|proprietary|information|data)",
     r"Sorry[, ] I (?:cannot|can['’]t|can not)", rf"No[, ] I {_NOT}",

@@ -23,8 +23,8 @@ from vivace.text.tokenizer import Tokenizer
 
 USE = ("Repairing small faults in Python packages that have tests, as an agent in the Vivace harness: it reads, edits "
        "and runs tests through tools; English requests, Python code. It is a research and teaching model of its size. "
-       "Review every change it proposes. It is not meant for anything else, in particular not for unattended changes to "
-       "code that matters, for security decisions, or for general conversation.")
+       "Review every change it proposes. It is not meant for anything else, in particular not for unattended changes "
+       "to code that matters, for security decisions, or for general conversation.")
 LIMITATIONS = [
     "A nano model for one kind of task: one-line faults in short Python functions that are named to it; the table "
     "above says how often it succeeds. It does not converse, explain or write new code.",

@@ -10,23 +10,19 @@ import functools
 import hashlib
 import re
 import string
-import subprocess
-import sys
-import tempfile
 import threading
-import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vivace.core.errors import BadInput, InfraError
-from vivace.core.files import cache_dir
+from vivace.core.errors import BadInput
+from vivace.evals.graders.wheels import Wheel, unpacked
 
 MARKS = string.punctuation + " "
-_WHEEL, _DIGEST = "llama-index-core==0.14.25", "caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1"
-_PARTS = {"tokenizers/punkt_tab": "tokenizers/punkt_tab/english/", "corpora/stopwords": "corpora/stopwords/english"}
-_INSIDE = "llama_index/core/_static/nltk_cache/"
-_BY_HAND = "python -m nltk.downloader punkt_tab stopwords"
+_DATA = Wheel("llama-index-core", "0.14.25", "caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",
+              ("llama_index/core/_static/nltk_cache/tokenizers/punkt_tab/english/",
+               "llama_index/core/_static/nltk_cache/corpora/stopwords/english"))
+_PARTS = ("tokenizers/punkt_tab", "corpora/stopwords")
 _TAGGER = "taggers/averaged_perceptron_tagger_eng"
 _lock = threading.Lock()
 _NO_MARKS = str.maketrans("", "", string.punctuation)
@@ -103,13 +99,8 @@ def identity() -> dict[str, str]:
 @functools.cache
 def _nltk() -> Any:
     nltk = _library("nltk")
-    with _lock:
-        if missing := [part for part in _PARTS if not _has(nltk, part)]:
-            home = cache_dir("nltk")
-            if str(home) not in nltk.data.path:
-                nltk.data.path.append(str(home))
-            if any(not _has(nltk, part) for part in missing):
-                _fetch(home)
+    if not all(_has(nltk, part) for part in _PARTS):
+        nltk.data.path.append(str(unpacked(_DATA) / "llama_index" / "core" / "_static" / "nltk_cache"))
     return nltk
 
 
@@ -119,25 +110,6 @@ def _has(nltk: Any, part: str) -> bool:
     except LookupError:
         return False
     return True
-
-
-def _fetch(home: Path) -> None:
-    """Unpack the data from the wheel into `home`."""
-    with tempfile.TemporaryDirectory(prefix="vivace-nltk-") as scratch:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, _WHEEL]
-        done = subprocess.run(command, capture_output=True, text=True)
-        found = list(Path(scratch).glob("*.whl"))
-        if done.returncode or not found:
-            raise InfraError(f"NLTK's data are neither here nor to be had from PyPI ({_WHEEL}: "
-                             f"{' '.join(done.stderr.split())[-120:]}); run {_BY_HAND}")
-        if hashlib.sha256(found[0].read_bytes()).hexdigest() != _DIGEST:
-            raise InfraError(f"{found[0].name} is not the file that was pinned; run {_BY_HAND}")
-        with zipfile.ZipFile(found[0]) as archive:
-            for name in archive.namelist():
-                if any(name.startswith(_INSIDE + part) for part in _PARTS.values()):
-                    target = home / name.removeprefix(_INSIDE)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(archive.read(name))
 
 
 def _library(name: str) -> Any:

@@ -1,2 +1,0 @@
-def graders(amo):
-    return {}
