@@ -46,7 +46,7 @@ def main() -> None:
         except ImportError as error:
             print(f"{name}: not compared ({error})", flush=True)
             continue
-        print(f"{name}: {found.agree} of {found.total} agree ({found.positive} solved upstream)", flush=True)
+        print(f"{name}: {found.agree} of {found.total} agree ({found.positive} with a finding upstream)", flush=True)
         for kind, apart in sorted(found.apart.items()):
             print(f"  {kind}: {len(apart)}")
             print("\n".join(f"    {line}" for line in apart[: chosen.show]))

@@ -31,7 +31,7 @@ def count(pairs: Iterator[Pair]) -> Agreement:
     found = Agreement()
     for label, ours, theirs in pairs:
         mine, upstream = _verdict(ours), _verdict(theirs)
-        found.total, found.positive = found.total + 1, found.positive + (upstream is True)
+        found.total, found.positive = found.total + 1, found.positive + bool(upstream)
         if mine != upstream:
             found.apart.setdefault(label.split(" | ")[0], []).append(
                 f"{label[:160]}: ours {mine}, upstream {upstream}")

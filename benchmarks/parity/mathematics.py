@@ -42,7 +42,7 @@ def amo_bench(checkout: Path | None) -> Iterator[Pair]:
     draw = random.Random(3)
     for kind, values, tries in (("number", NUMBERS, []), ("set", SETS, []), ("variable", FORMULAS, amo.TRIES[5][:6])):
         for gold in values:
-            for found in [*draw.sample(values, min(4, len(values))), gold]:
+            for found in [*draw.sample(values, min(8, len(values))), gold]:
                 text = draw.choice(WRAPS).format(found)
                 answer = f"$\\boxed{{{gold}}}$"
                 info = {"answer": answer, "answer_type": kind, "try_list": tries}
