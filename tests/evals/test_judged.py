@@ -57,7 +57,8 @@ def test_rubrics_are_counted() -> None:
 
 def test_amo_bench_takes_a_majority_at_temperature_one() -> None:
     case = next(c for c in get_suite("amo-bench").load(shipped("amo-bench")) if c.target["type"] == "description")
-    votes = ["### Conclusion: Correct", "### Conclusion: Incorrect", "### Conclusion: Correct", "", "Conclusion: correct"]
+    right, wrong = "### Conclusion: Correct", "### Conclusion: Incorrect"
+    votes = [right, wrong, right, "", "Conclusion: correct"]
     found = amo.grade(case, "the primes", Bench({"judge": judge(*votes)}))
     assert (found.status, found.scores["votes"]) == ("solved", 0.6)
     assert not amo.agrees("Conclusion: it is not correct")
@@ -65,7 +66,7 @@ def test_amo_bench_takes_a_majority_at_temperature_one() -> None:
 
 @pytest.mark.parametrize(("text", "kind", "found"), [
     ("a\n### The final answer is: $\\boxed{\\left(1,024\\right)}$", "number", "$\\boxed{(1024)}$"),
-    ("### Final Answer: 1\n### The final answer is：{2, 3 .}", "set", "{2, 3 }"),  # as upstream: spaces, then full stops
+    ("### Final Answer: 1\n### The final answer is：{2, 3 .}", "set", "{2, 3 }"),  # as upstream
     ("no head", "description", "no head"),
 ])  # fmt: skip
 def test_final_answers_of_amo_bench(text: str, kind: str, found: str) -> None:
