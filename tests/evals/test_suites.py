@@ -12,6 +12,7 @@ import pytest
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.files import read_jsonl
 from vivace.core.types import Completion, Message, Usage
+from vivace.evals.graders import mathematics
 from vivace.evals.session import Model, Plan, chosen, evaluate
 from vivace.evals.status import answers, check, shipped
 from vivace.evals.suites import MODULES, get_suite
@@ -166,3 +167,13 @@ def test_sigkill_loses_nothing_and_runs_nothing_twice(tmp_path: Path) -> None:
     keys = Counter((row["task_id"], row["sample"]) for row in read_jsonl(log))
     assert len(keys) == 120
     assert set(keys.values()) == {1}
+
+
+def test_a_comparison_ends_by_processor_time_not_by_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mathematics, "PATIENCE_S", 1.0)
+    judge = mathematics.MathJudge()
+    try:
+        assert not judge.either_way("$3$", "$\\boxed{\\sum_{n=1}^{99999999} \\sin(n)^n}$")
+        assert judge.equal("$\\frac12$", "$0.5$")
+    finally:
+        judge.close()

@@ -124,7 +124,7 @@ SUITE = Suite(
     Info(name="amo-bench", title="AMO-Bench", items="50 (39 graded without a judge)",
          source="meituan-longcat/AMO-Bench", licence="MIT", metric="mean over repeats", roles=("judge",), repeats=8,
          max_tokens=65_536,
-         grader={"version": "1", "compare": "math-verify in both orders, 4 decimals; formulas at 20 or 17 points",
+         grader={"version": "2", "compare": "math-verify in both orders, 4 decimals; formulas at 20 or 17 points",
                  "description": f"majority of {VOTES} votes at temperature 1, prompt ours"},
          notes="Published figures use o4-mini (low effort) as judge."),
     load, grade,
