@@ -15,6 +15,7 @@ from vivace.commands import model as model_commands
 from vivace.commands import tasks as task_commands
 from vivace.commands.agent import agent
 from vivace.commands.ask import ask
+from vivace.commands.card import card
 from vivace.commands.serve import serve
 from vivace.core.errors import InfraError, VivaceError
 
@@ -25,6 +26,7 @@ app.add_typer(task_commands.app, name="tasks")
 app.command()(serve)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command()(card)
 console = Console()
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -4,8 +4,9 @@ import pytest
 from attempts_by_hand import make_attempt
 from pydantic import ValidationError
 
-from vivace.evals.card import CardFacts, DataSource, StageFacts, markdown_table, render_card
+from vivace.evals.card import CardFacts, DataSource, Source, StageFacts, render_card
 from vivace.evals.compare import compare
+from vivace.evals.marks import markdown_table
 from vivace.recipe.stages.report import LIMITATIONS
 
 
@@ -19,7 +20,8 @@ def facts(**more: object) -> CardFacts:
         "parameters_active": 4_600_000, "context": 2048, "vocabulary": 4096, "architecture": "6 layers",
         "stages": [StageFacts(name="sft", what="expert | demonstrations", amount="300", seconds=61.2, peak_rss_mb=900)],
         "data": [DataSource(name="boltons", version="1.0", licence="BSD-3-Clause", role="train")],
-        "hashes": {"weights": "abc123"}, "commands": ["vivace run recipes/demo.toml"],
+        "sources": [Source(title="tables", folder="eval", recipe="demo")], "hashes": {"weights": "abc123"},
+        "commands": ["vivace run recipes/demo.toml"],
         "base_measures": {"bits per byte, held-out": "1.21"}, **more,
     }
     return CardFacts.model_validate(values)
@@ -32,7 +34,8 @@ def test_every_section_and_figure_is_there() -> None:
         assert f"\n## {heading}\n" in card
     for part in ("12.3M in all, 4.6M active", "2,048 tokens", "| rl | 10 | 70.0% | [39.7, 89.2] | 90 | 129 |",
                  "| rl − sft | 10 | +50.0 |", "| brute force | 10 | 20.0% |", "expert \\| demonstrations",
-                 "`abc123`", "1.21", "| a | 5 | 20.0% | 80.0% |", "No safety figure is claimed"):
+                 "`abc123`", "1.21", "Source of the tables: [eval](eval), made by the recipe `demo`",
+                 "| a | 5 | 20.0% | 80.0% |", "No safety figure is claimed"):
         assert part in card, part
     assert "\n\n\n" not in card
 

@@ -12,6 +12,7 @@ import pytest
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.files import read_jsonl
 from vivace.core.types import Completion, Message, Usage
+from vivace.evals.graders import mathematics
 from vivace.evals.session import Model, Plan, chosen, evaluate
 from vivace.evals.status import answers, check, shipped
 from vivace.evals.suites import MODULES, get_suite
@@ -23,6 +24,7 @@ from vivace.evals.suites.questions import refuses
 from vivace.evals.suites.rows import resolve, rows
 
 QUESTIONS = [name for name in MODULES if name != "vivace-bench"]
+SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench"}
 
 
 class Answers:
@@ -45,12 +47,12 @@ class Answers:
                           finish_reason=self.more.get("finish", "stop"))
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name == "frontiermath-format" else name
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
                                   for name in QUESTIONS])
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")
-    assert found.items >= 2
+    assert found.items >= 1
 
 
 def plan(out: Path, clients: list[Any], suite: str = "aime2026", **more: Any) -> Plan:
@@ -165,3 +167,13 @@ def test_sigkill_loses_nothing_and_runs_nothing_twice(tmp_path: Path) -> None:
     keys = Counter((row["task_id"], row["sample"]) for row in read_jsonl(log))
     assert len(keys) == 120
     assert set(keys.values()) == {1}
+
+
+def test_a_comparison_ends_by_processor_time_not_by_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mathematics, "PATIENCE_S", 1.0)
+    judge = mathematics.MathJudge()
+    try:
+        assert not judge.either_way("$3$", "$\\boxed{\\sum_{n=1}^{99999999} \\sin(n)^n}$")
+        assert judge.equal("$\\frac12$", "$0.5$")
+    finally:
+        judge.close()

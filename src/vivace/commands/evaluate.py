@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +32,7 @@ def evaluate(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Generated tokens of an attempt.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Attempts at a time.")] = 16,
     judge: Annotated[str | None, typer.Option(help="Judge where one is needed; never the model under test.")] = None,
+    user: Annotated[str | None, typer.Option(help="Model that plays the user, where a suite has one.")] = None,
     price: Annotated[Many, typer.Option(help="LABEL=IN/CACHED/OUT, dollars per million tokens.")] = None,
     budget_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after generating this many.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=0)] = None,
@@ -59,20 +62,16 @@ def evaluate(
     opened = [open_model(text, prices) for text in (base, *named)]
     if len({one.label for one in opened}) < len(opened):
         raise BadInput("two models have the same name; give them labels: --model a=PATH --model b=PATH")
-    roles = {}
-    if judge:
-        if judge in (base, *named):
-            raise BadInput("the judge is one of the models under test; name another one")
-        roles["judge"] = open_model(judge, {}).client
+    roles = {role: open_model(text, {}) for role, text in (("judge", judge), ("user", user)) if text}
     plan = Plan(found, where, opened[0], opened[1:], roles, out, limit, repeats, seed, temperature, max_tokens,
-                workers=workers)
+                workers=workers, command=shlex.join(["vivace", *sys.argv[1:]]))
     try:
         result, whole = run(plan, Budget(budget_tokens, budget_seconds, budget_dollars))
     except KeyboardInterrupt:
         typer.echo(f"interrupted; the same command goes on from here (the attempts are in {out})", err=True)
         raise typer.Exit(130) from None
     finally:
-        for one in opened:
+        for one in (*opened, *roles.values()):
             close = getattr(one.client, "close", None)
             if close:
                 close()
@@ -114,7 +113,7 @@ def _data(suites: Any, given: list[str]) -> dict[str, tuple[Path, str]]:
     found = {}
     for suite in suites:
         info, words = suite.info, named.get(suite.info.name, "")
-        if words == "sample" or (not words and info.name == "vivace-bench"):
+        if words == "sample" or (not words and info.ships):
             found[info.name] = (shipped(info.name), words or info.source)
         elif words:
             found[info.name] = (resolve(words), words if words.startswith("hub:") else Path(words).name)

@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import httpx
+
 from vivace.core.errors import BadInput
 from vivace.evals.session import Model
 
@@ -25,7 +27,8 @@ def open_model(text: str, prices: dict[str, tuple[float, float, float]], slots: 
         label, name, url = match.groups()
         key = os.environ.get("VIVACE_API_KEY") or os.environ.get("OPENAI_API_KEY") or ""
         label = label or re.sub(r"[^\w.-]+", "-", name)
-        return Model(label, OpenAIClient(url, name, api_key=key), {"endpoint": url, "name": name}, prices.get(label))
+        client = OpenAIClient(url, name, api_key=key)
+        return Model(label, client, {"endpoint": _one_address(client.url), "name": name}, prices.get(label))
     found = _FOLDER.fullmatch(text)
     label, folder = found.groups() if found else (None, text)
     path = Path(folder)
@@ -47,6 +50,13 @@ def parse_price(text: str) -> tuple[str, tuple[float, float, float]]:
     except ValueError:
         raise BadInput(f"--price {text}: write LABEL=IN/CACHED/OUT in dollars per million tokens") from None
     return label, (first, cached, output)
+
+
+def _one_address(url: str) -> str:
+    """An endpoint's address as it is always written, so that one endpoint under two spellings is known as one."""
+    parts = httpx.URL(url)
+    host = "127.0.0.1" if parts.host in ("localhost", "::1", "0.0.0.0") else parts.host
+    return str(parts.copy_with(host=host, userinfo=b"")).removesuffix("/chat/completions")
 
 
 def _label(path: Path) -> str:

@@ -48,12 +48,21 @@ def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[st
         "uncached_input_mean": fmean(u.input_tokens - u.cached_tokens for u in used) if used else None,
         "cached_input_mean": fmean(u.cached_tokens for u in used) if used else None,
         "seconds_mean": fmean(a.trajectory.seconds for a in graded) if graded else None,
-        "cost": None, "others": others,
+        "cost": None, "others": others, "scores": _scores(graded),
     }
     if prices is not None:
         spent = [a.trajectory.usage for a in attempts]
         row["cost"] = sum(cost(usage, prices) for usage in spent)
     return row
+
+
+def _scores(graded: Sequence[Attempt]) -> dict[str, float]:
+    """Mean of every score that graders gave besides the verdict, over the attempts that have it."""
+    found: dict[str, list[float]] = {}
+    for attempt in graded:
+        for name, value in attempt.grade.scores.items():
+            found.setdefault(name, []).append(value)
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def difference(base: SuiteRun, run: SuiteRun, clustered: bool) -> dict[str, Any]:
@@ -135,15 +144,19 @@ def detail_rows(result: dict[str, Any]) -> list[list[str]]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The whole table as a page, with what its words mean and what was run."""
-    from vivace.evals.card import markdown_table
+    from vivace.evals.marks import markdown_table
 
     parts = ["# Evaluation", markdown_table(HEADER, rows(result)), "## In detail",
              markdown_table(DETAIL, detail_rows(result)), "## What the words mean",
              "\n".join(f"- {line}" for line in result["definitions"]), "## What was run"]
+    if result.get("command"):
+        parts.append(f"`{result['command']}`")
     for name, suite in result["suites"].items():
         facts = [f"- {key}: `{value}`" for key, value in suite["identity"].items() if key != "suite"]
         facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in
                   suite["models"].items()]
+        facts += [f"- scores of {model}: " + ", ".join(f"{key} {value:.3f}" for key, value in row["scores"].items())
+                  for model, row in suite["models"].items() if row.get("scores")]
         parts.append("\n".join([f"### {name}", *facts]))
     return "\n\n".join(parts) + "\n"
 

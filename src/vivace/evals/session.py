@@ -71,7 +71,7 @@ class Plan:
     data: Mapping[str, tuple[Path, str]]
     baseline: Model
     models: Sequence[Model]
-    roles: Mapping[str, Client]
+    roles: Mapping[str, Model]
     out: Path
     limit: int | None = None
     repeats: int = 1
@@ -80,6 +80,8 @@ class Plan:
     max_tokens: int | None = None
     turns: int = 0
     workers: int = 8
+    command: str = ""
+    """As a person would type it; kept beside the figures."""
 
 
 def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], bool]:
@@ -90,6 +92,7 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
         InfraError: a model has no verdict at all on a suite.
     """
     budget = budget or Budget()
+    require_others(plan.roles, (plan.baseline, *plan.models))
     with ExitStack() as stack:
         columns = {(suite.info.name, model.label): _column(plan, suite, model, stack)
                    for suite in plan.suites for model in (plan.baseline, *plan.models)}
@@ -103,11 +106,14 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
                 board.update(column)
 
             whole = run_columns(list(columns.values()), plan.workers, watch=watch, spent=budget.spent)
+    files = {suite.info.name: suite.files for suite in plan.suites if suite.files}
     for (suite_name, label), column in columns.items():
+        if suite_name in files:
+            files[suite_name](column.out, column.attempts())
         if column.done and not any(attempt.grade.verdict for attempt in column.done.values()):
             last = column.attempts()[-1]
             raise InfraError(f"{label} has no verdict on {suite_name}: {last.trajectory.error or last.grade.detail}")
-    result = table_of(plan, columns)
+    result = {"command": plan.command, **table_of(plan, columns)}
     write_json(plan.out / RESULT, result)
     atomic_write_text(plan.out / PAGE, cardtable.markdown(result))
     return result, whole
@@ -147,22 +153,24 @@ def _column(plan: Plan, suite: Suite, model: Model, stack: ExitStack) -> Column:
         raise BadInput(f"{path} holds an item twice; delete one of them")
     setting = Setting(plan.max_tokens or info.max_tokens, plan.temperature, plan.turns)
     wanted = chosen(items, plan.limit)
+    clients = {role: other.client for role, other in plan.roles.items()}
     play: Callable[[Any, int, int], Attempt]
     if suite.session is not None:
-        play = stack.enter_context(suite.session(wanted, model.client, plan.roles, setting))
+        play = stack.enter_context(suite.session(wanted, model.client, clients, setting))
     else:
         assert suite.grade is not None
         grade = suite.grade
 
         def play(item: Any, seed: int, sample: int) -> Attempt:
-            return questions.play(item, model.client, grade, plan.roles, setting, seed, sample)
+            return questions.play(item, model.client, grade, clients, setting, seed, sample)
 
     identity = {
-        "suite": info.name, "data": {"source": words, "digest": data_digest(path)}, "grader": dict(info.grader),
+        "suite": info.name, "data": {"source": words, "digest": data_digest(path)},
+        "grader": {**info.grader, **(suite.found() if suite.found else {})},
         "harness": dict(suite.harness(setting) if suite.harness else questions.HARNESS),
         "limits": {"max_tokens": setting.max_tokens, "turns": setting.turns},
         "sampling": {"temperature": setting.temperature, "top_p": 1.0},
-        "roles": {role: plan.roles[role].name for role in info.roles},
+        "roles": {role: dict(plan.roles[role].identity) for role in info.roles},
         "sandbox": isolation(suite), "model": dict(model.identity),
     }
     return Column(wanted, play, plan.out / info.name / model.label, identity, plan.repeats, plan.seed,
@@ -171,4 +179,11 @@ def _column(plan: Plan, suite: Suite, model: Model, stack: ExitStack) -> Column:
 
 def isolation(suite: Suite) -> str:
     """The isolation that code runs in, where a suite runs any."""
-    return open_sandbox().name if suite.session is not None else ""
+    return open_sandbox().name if suite.info.sandboxed else ""
+
+
+def require_others(roles: Mapping[str, Model], models: Sequence[Model]) -> None:
+    """BadInput when a judge or simulator is one of the models under test, whatever it is called here."""
+    for role, other in roles.items():
+        if same := next((model for model in models if dict(model.identity) == dict(other.identity)), None):
+            raise BadInput(f"the {role} is {same.label}, one of the models under test; name another one")

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vivace.core.errors import BadInput, InfraError
-from vivace.core.protocols import Client
-from vivace.core.types import Message
-from vivace.evals.card import markdown_table
+from vivace.core.types import Grade
+from vivace.evals.marks import markdown_table
+from vivace.evals.rulejudge import rule_judge
 from vivace.evals.runs import read_run
 from vivace.evals.suites import MODULES, get_suite
-from vivace.evals.suites.base import Bench, Suite
-from vivace.harness.clients.scripted import ScriptedClient
+from vivace.evals.suites.base import Bench, Case, Suite
 from vivace.sandbox import open_sandbox
-from vivace.tasks.grade import grade
+from vivace.tasks.grade import grade as grade_task
 from vivace.tasks.layers import build_layers
 from vivace.tasks.sources import load_manifest
 
@@ -41,7 +39,7 @@ def shipped(name: str) -> Path:
         if not _SHIPPED.exists():
             raise BadInput("its tasks are in recipes/tasks of a checkout; give --data vivace-bench=PATH")
         return _SHIPPED
-    folder = Path(__file__).parent / "suites" / "samples" / name
+    folder = Path(__file__).parent / "suites" / "samples" / name.removesuffix("-mended")
     return next(path for path in sorted(folder.iterdir()) if path.stem == "data")
 
 
@@ -54,17 +52,23 @@ def answers(name: str) -> dict[str, dict[str, str]]:
 def check(suite: Suite) -> Check:
     """Grade the authored answers as those of a model are graded."""
     try:
-        if suite.grade is None:
-            return _check_tasks(suite)
-        cases, written = suite.load(shipped(suite.info.name)), answers(suite.info.name)
-        scores: dict[str, list[float]] = {"gold": [], "wrong": []}
-        for case in cases:
-            for kind, found in scores.items():
-                found.append(suite.grade(case, written[case.id][kind], Bench(_rules())).solved)
-        gold, wrong = (sum(found) / len(found) for found in scores.values())
-        return Check(gold, wrong, len(cases))
+        if suite.check is not None:
+            gold, wrong = suite.check(shipped(suite.info.name))
+        elif suite.grade is not None:
+            gold, wrong = _graded(suite, suite.grade)
+        else:
+            gold, wrong = _check_tasks(suite)
+        return Check(sum(gold) / len(gold), sum(wrong) / len(wrong), len(gold))
     except (BadInput, InfraError) as error:
         return Check(problem=str(error))
+
+
+def _graded(suite: Suite, grade: Callable[[Case, str, Bench], Grade]) -> tuple[list[float], list[float]]:
+    written, judge = answers(suite.info.name), rule_judge()
+    cases = suite.load(shipped(suite.info.name))
+    gold, wrong = ([float(grade(case, written[case.id][kind], Bench({"judge": judge})).solved) for case in cases]
+                   for kind in ("gold", "wrong"))
+    return gold, wrong
 
 
 def page(runs: Path | None = None) -> str:
@@ -92,16 +96,16 @@ def _score(score: float | None, found: Check) -> str:
     return "not checked here" if score is None else f"{score:g} (n={found.items})"
 
 
-def _check_tasks(suite: Suite) -> Check:
+def _check_tasks(suite: Suite) -> tuple[list[float], list[float]]:
     """The reference fix of one task, and no fix, through `tasks.grade`."""
     task = suite.load(shipped(suite.info.name))[0]
     manifest, sandbox = load_manifest(task.manifest), open_sandbox()
     layer = build_layers(manifest, [manifest.by_env(task.env)])[task.env]
-    gold, wrong = (grade(task, layer, patch, sandbox) for patch in (task.gold_patch, ""))
+    gold, wrong = (grade_task(task, layer, patch, sandbox) for patch in (task.gold_patch, ""))
     for verdict in (gold, wrong):
         if not verdict.verdict:
             raise InfraError(verdict.detail)
-    return Check(float(gold.solved), float(wrong.solved), 1)
+    return [float(gold.solved)], [float(wrong.solved)]
 
 
 def _real(runs: Path) -> dict[str, str]:
@@ -111,18 +115,3 @@ def _real(runs: Path) -> dict[str, str]:
         return {}
     return {run.suite: f"{len({a.task_id for a in run.attempts})} items by {run.model}" for run in found
             if run.identity.get("data", {}).get("source") != "sample"}
-
-
-def _rules() -> Mapping[str, Client]:
-    """A judge that follows a rule: the answer after "Answer:" must be the reference, letter for letter."""
-
-    def reply(messages: Sequence[Message]) -> Message:
-        text = messages[-1].content
-        said = re.findall(r"^Answer: (.+)$", text.split("[response]:")[-1].split("[correct_answer]:")[0], re.MULTILINE)
-        wanted = text.split("[correct_answer]:")[-1].strip().split("\n")[0].strip()
-        right = bool(said) and said[-1].strip() == wanted
-        return Message(role="assistant", content=json.dumps({
-            "extracted_final_answer": said[-1] if said else None, "reasoning": "by rule",
-            "correct": "yes" if right else "no", "confidence": 80}))
-
-    return {"judge": ScriptedClient(None, reply, name="rule")}

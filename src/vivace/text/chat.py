@@ -63,10 +63,14 @@ class Renderer:
         return [self._arg, *self.tokenizer.encode(key), self._value, *self.tokenizer.encode(value)]
 
     def render(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-        """A whole conversation: (ids, mask), both of the same length."""
+        """A whole conversation: (ids, mask), both of the same length.
+
+        One without a system message gets an empty one, as the server gives it: no sequence starts without `<|bos|>`.
+        """
         ids: list[int] = []
         mask: list[int] = []
-        for message in messages:
+        opening = () if messages and messages[0].role == "system" else (Message(role="system"),)
+        for message in (*opening, *messages):
             more_ids, more_mask = self.message(message)
             ids += more_ids
             mask += more_mask

@@ -9,9 +9,14 @@ from vivace.core.errors import BadInput
 from vivace.evals.suites.base import Suite
 
 MODULES = {
-    "vivace-bench": "vivace_bench", "aime2026": "aime2026", "gpqa-diamond": "gpqa", "hle-text": "hle",
-    "frontiermath-format": "frontiermath",
+    "vivace-bench": "vivace_bench", "aime2026": "aime2026", "amo-bench": "amo", "gpqa-diamond": "gpqa",
+    "hle-text": "hle", "frontiermath-format": "frontiermath", "frontierscience": "frontierscience",
+    "ifbench": "ifbench", "ifbench-mended": "ifbench:MENDED", "robust-if": "robust_if", "advanced-if": "advanced_if",
+    "swebench-verified": "swebench", "swebench-multilingual": "swebench:MULTILINGUAL", "swebench-pro": "swebench_pro",
+    "cyberseceval-instruct": "cyberseceval", "cyberseceval-autocomplete": "cyberseceval:AUTOCOMPLETE",
+    "cyberseceval-frr": "cyberseceval:FALSE_REFUSALS", "cyberseceval-injection": "cyberseceval:INJECTION",
 }
+"""Module of every suite, and its name there if that is not SUITE."""
 
 
 def get_suite(name: str) -> Suite:
@@ -20,5 +25,6 @@ def get_suite(name: str) -> Suite:
         near = get_close_matches(name, MODULES, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(MODULES)}"
         raise BadInput(f"no suite {name!r}; {hint}")
-    suite: Suite = import_module(f"vivace.evals.suites.{MODULES[name]}").SUITE
+    module, _, attribute = MODULES[name].partition(":")
+    suite: Suite = getattr(import_module(f"vivace.evals.suites.{module}"), attribute or "SUITE")
     return suite

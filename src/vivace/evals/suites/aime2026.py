@@ -61,7 +61,7 @@ def grade(case: Case, text: str, bench: Bench) -> Grade:
 
 SUITE = Suite(
     Info(name="aime2026", title="AIME 2026", items="30", source="math-ai/aime26", licence="contest text, see its owner",
-         metric="mean over repeats", grader={"version": "1", "extract": "last ANSWER line, else last \\boxed",
+         metric="mean over repeats", grader={"version": "2", "extract": "last ANSWER line, else last \\boxed",
                                             "compare": mathematics.SETTINGS},
          repeats=16, notes="A score that is no multiple of 1/30 is a mean over repeats."),
     load, grade,

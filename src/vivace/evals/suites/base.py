@@ -39,6 +39,10 @@ class Info:
     repeats: int = 1
     """Repeats that the reference recommends for a usable interval."""
     max_tokens: int = 32_768
+    ships: bool = False
+    """The authored data that come with Vivace are the whole benchmark."""
+    sandboxed: bool = False
+    """Code of the model runs while it is played or graded; the isolation is part of the run's identity."""
     clustered: bool = False
     """Items of one `cluster` are not independent; intervals are taken over clusters."""
     notes: str = ""
@@ -117,3 +121,9 @@ class Suite:
     session: Session | None = None
     harness: Callable[[Setting], Mapping[str, Any]] | None = None
     """What of the harness changes results, for the run's identity (default: the single-turn one)."""
+    found: Callable[[], Mapping[str, Any]] | None = None
+    """What of this machine changes verdicts (versions of libraries, data they come with), for the run's identity."""
+    files: Callable[[Path, Sequence[Attempt]], None] | None = None
+    """Writes what other programs read (predictions, say) into a column's folder, from its attempts."""
+    check: Callable[[Path], tuple[Sequence[float], Sequence[float]]] | None = None
+    """Scores of the gold and of the wrong answers to the authored items in a file, where `grade` alone cannot tell."""

@@ -116,6 +116,6 @@ SUITE = Suite(
          "your own in this format; Epoch AI's are private", licence="your own",
          gate="the real set is run by Epoch AI only: no score of this suite is a FrontierMath score",
          metric="share of exact answers", grader={"version": "1", "compare": "sympy ==, then simplify(a - b) == 0",
-                                                  "cpu_seconds": SECONDS}),
+                                                  "cpu_seconds": SECONDS}, sandboxed=True),
     load, grade,
 )

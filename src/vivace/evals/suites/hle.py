@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from vivace.core.types import Grade, Message
+from vivace.evals.graders.extract import last_object
 from vivace.evals.suites.base import Bench, Case, Info, Suite
 from vivace.evals.suites.questions import user
 from vivace.evals.suites.rows import need, rows
@@ -54,12 +54,8 @@ def grade(case: Case, text: str, bench: Bench) -> Grade:
 
 def verdict(reply: str) -> tuple[bool, float, str] | None:
     """(correct, confidence from 0 to 1, reasoning) of a judge's reply; None when it is not in the agreed form."""
-    match = re.search(r"\{.*\}", reply, re.DOTALL)
-    try:
-        held = json.loads(match.group(0), strict=False) if match else None
-    except json.JSONDecodeError:
-        return None
-    if not isinstance(held, dict) or str(held.get("correct")).lower() not in ("yes", "no"):
+    held = last_object(reply)
+    if held is None or str(held.get("correct")).lower() not in ("yes", "no"):
         return None
     stated = re.search(r"\d+(\.\d+)?", str(held.get("confidence", 100)))
     confidence = min(float(stated.group(0)), 100.0) / 100 if stated else 1.0

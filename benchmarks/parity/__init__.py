@@ -1,0 +1,1 @@
+"""Graders beside their upstream implementations."""
