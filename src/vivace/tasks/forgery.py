@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Mapping
 
+from vivace.core.syntax import python_tree
 from vivace.core.types import Task
 from vivace.sandbox import Sandbox
 from vivace.tasks.layers import Layer
@@ -38,7 +39,7 @@ def impossible(text: str, nonce: str) -> str:
 
     Raises SyntaxError.
     """
-    return ast.unparse(ast.fix_missing_locations(_Impossible(nonce).visit(ast.parse(text))))
+    return ast.unparse(ast.fix_missing_locations(_Impossible(nonce).visit(python_tree(text))))
 
 
 class _Impossible(ast.NodeTransformer):

@@ -18,6 +18,7 @@ from typing import Any
 
 from vivace.core.errors import BadInput
 from vivace.core.files import atomic_write_bytes, cache_dir
+from vivace.core.syntax import python_expression, python_tree
 from vivace.sandbox import ExecLimits, Sandbox
 from vivace.tasks.cover import SUITE_SECONDS, Survey, deselection
 from vivace.tasks.layers import Layer
@@ -127,8 +128,8 @@ def _driver() -> str:
 
 def shortened(text: str, function: str, arguments: str) -> str:
     """Argument text without trailing arguments that equal the defaults in the source `text`."""
-    node = next((n for n in ast.parse(text).body if isinstance(n, ast.FunctionDef) and n.name == function), None)
-    call = ast.parse(f"f({arguments})", mode="eval").body
+    node = next((n for n in python_tree(text).body if isinstance(n, ast.FunctionDef) and n.name == function), None)
+    call = python_expression(f"f({arguments})").body
     if node is None or not isinstance(call, ast.Call):
         return arguments
     positional = [*node.args.posonlyargs, *node.args.args]
@@ -152,7 +153,7 @@ def variants(calls: Sequence[str], most: int = MOST_VARIANTS) -> list[str]:
     """Calls near the recorded ones, one argument changed at a time: bounds, empty things, flags turned round."""
     found: dict[str, None] = {}
     for arguments in calls:
-        call = ast.parse(f"f({arguments})", mode="eval").body
+        call = python_expression(f"f({arguments})").body
         if not isinstance(call, ast.Call):
             continue
         values = [*call.args, *(keyword.value for keyword in call.keywords)]

@@ -16,10 +16,11 @@ from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Message, Sampling, Trajectory, Usage
 from vivace.evals.graders import instructions
 from vivace.evals.graders.instructions import language
-from vivace.evals.suites.base import Case, CasePlay, Info, Setting, Suite, add_usage, strip_reasoning
+from vivace.evals.suites.base import Case, CasePlay, Info, Setting, Suite, strip_reasoning
 from vivace.evals.suites.questions import user
 from vivace.evals.suites.robust_rows import WORDINGS, wording
 from vivace.evals.suites.rows import need, parsed, rows
+from vivace.harness.limits import add_usage
 
 FILLER = tuple("""
 The committee met on the second floor and went through the agenda without haste.

@@ -16,6 +16,7 @@ from itertools import zip_longest
 from typing import Any, ClassVar
 
 from vivace.core.files import digest
+from vivace.core.syntax import python_tree
 from vivace.core.types import Grade, Task
 from vivace.sandbox import Sandbox
 from vivace.tasks.admission import Refused
@@ -174,7 +175,7 @@ class _Known:
     """Names of the package that mean one thing only."""
 
     def __init__(self, layer: Layer) -> None:
-        self.trees = {path: ast.parse(text) for path, text in package_sources(layer).items()}
+        self.trees = {path: python_tree(text) for path, text in package_sources(layer).items()}
         self.places: dict[str, list[tuple[str, str, ast.AST]]] = defaultdict(list)
         self.bound: Counter[str] = Counter()
         for path, tree in self.trees.items():

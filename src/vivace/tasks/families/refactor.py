@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vivace.core.files import digest
+from vivace.core.syntax import python_tree
 from vivace.core.types import Grade, Task
 from vivace.sandbox import Sandbox, apply_patch, make_patch
 from vivace.sandbox.patch import patched_paths
@@ -91,7 +92,7 @@ class Refactor(Family[Change]):
         for path in sorted(bench.grounds.texts):
             if path not in texts:
                 continue
-            for node, scope in walk(ast.parse(bench.text(path))):
+            for node, scope in walk(python_tree(bench.text(path))):
                 if not isinstance(node, FunctionNode) or scope.function is not node or _taken(node.name, prose):
                     continue
                 line, end = node.lineno, node.end_lineno or node.lineno
@@ -266,14 +267,14 @@ def _is_keyword_only(before: ast.arguments, after: ast.arguments, parameter: str
 
 
 def _definition(text: str, qualname: str) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    found = [node for node, scope in walk(ast.parse(text)) if isinstance(node, FunctionNode)
+    found = [node for node, scope in walk(python_tree(text)) if isinstance(node, FunctionNode)
              and scope.function is node and scope.qualname == qualname]  # fmt: skip
     return found[0] if len(found) == 1 else None
 
 
 def _mentions(text: str, name: str) -> bool:
     """Whether code, or a text that could be looked up as a name, says `name`."""
-    strings = (n.value for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    strings = (n.value for n in ast.walk(python_tree(text)) if isinstance(n, ast.Constant) and isinstance(n.value, str))
     return any(word == name for word, _ in _names(text)) or any(one == name for one in strings)
 
 
@@ -294,7 +295,7 @@ def package_sources(layer: Layer) -> dict[str, str]:
                 continue
             try:
                 text = file.read_bytes().decode()
-                ast.parse(text)
+                python_tree(text)
             except (SyntaxError, UnicodeDecodeError, ValueError):
                 continue
             if "\r" not in text and "\f" not in text:
