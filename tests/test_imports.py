@@ -18,6 +18,8 @@ SOURCE = Path(vivace.__file__).parent
 SCRIPTS = {"surveydriver", "testdriver", "pip_sdists", "landlock_launcher"}
 """Run as programs inside the sandbox or beside pip; importing them is not what they are for."""
 
+SAMPLES = SOURCE / "evals" / "suites" / "samples"
+
 GUARD = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -36,9 +38,15 @@ print(len(sys.modules))
 """
 
 
+def own_files() -> list[Path]:
+    """Source files of the package, without those that are data: repositories which samples of benchmarks are about."""
+    found = sorted(SOURCE.rglob("*.py"))
+    return [path for path in found if path.stem not in SCRIPTS and SAMPLES not in path.parents]
+
+
 def modules(room: str) -> list[str]:
     """Every module of a room, by dotted name."""
-    paths = [path for path in sorted((SOURCE / room).rglob("*.py")) if path.stem not in SCRIPTS]
+    paths = [path for path in own_files() if path.is_relative_to(SOURCE / room)]
     parts = [path.relative_to(SOURCE.parent).with_suffix("").parts for path in paths]
     return [".".join(part[:-1] if part[-1] == "__init__" else part) for part in parts]
 
@@ -77,7 +85,7 @@ def test_what_is_imported_is_declared() -> None:
     wanted = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     declared = {re.split(r"[^\w.-]", one)[0].lower() for one in wanted} | {"vivace"}
     known = packages_distributions()
-    for path in (path for path in SOURCE.rglob("*.py") if path.stem not in SCRIPTS):
+    for path in own_files():
         for name in {name.split(".")[0] for name in imported(path.read_text())} - set(sys.stdlib_module_names):
             owners = {owner.lower() for owner in known.get(name, [name])}
             assert owners & declared, f"{path} imports {name}, which pyproject.toml does not declare"
