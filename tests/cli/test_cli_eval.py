@@ -56,7 +56,7 @@ def test_two_endpoints_side_by_side(tmp_path: Path, gold: AnswerServer, wrong: A
     assert "100.0%" in done.output
     assert "+100.0" in done.output
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert result["command"].startswith("vivace ")
+    assert result["command"].split()[0] == "vivace"
     assert set(gold.asked.values()) == {2}
     again = evaluated(tmp_path, gold, wrong, "--repeats", "2")
     assert again.exit_code == 0
@@ -135,4 +135,5 @@ def test_kill_9_loses_nothing_and_plays_nothing_twice(tmp_path: Path) -> None:
         keys = Counter((row["task_id"], row["sample"]) for row in read_jsonl(log))
         assert len(keys) == 60
         assert set(keys.values()) == {1}
-        assert 60 <= sum(server.asked.values()) <= 60 + 2 * 3
+        # Lost at each death: what the three workers had under way, and what was answered but not written yet.
+        assert 60 <= sum(server.asked.values()) <= 60 + 2 * 3 * 3
