@@ -44,10 +44,18 @@ def as_effort(text: str | None) -> Effort | None:
 
 def as_prices(text: str | None) -> Prices | None:
     """IN/CACHED/OUT, each a number."""
-    if text is None:
-        return None
+    return None if text is None else _prices(text, text, "IN/CACHED/OUT")
+
+
+def as_labelled_prices(text: str) -> tuple[str, Prices]:
+    """LABEL=IN/CACHED/OUT, where there are several models."""
+    label, _, numbers = text.partition("=")
+    return label, _prices(numbers, text, "LABEL=IN/CACHED/OUT")
+
+
+def _prices(numbers: str, written: str, form: str) -> Prices:
     try:
-        first, cached, output = (float(part) for part in text.split("/"))
+        first, cached, output = (float(part) for part in numbers.split("/"))
     except ValueError:
-        raise BadInput(f"--price {text}: write IN/CACHED/OUT, the prices of a million tokens") from None
+        raise BadInput(f"--price {written}: write {form}, the prices of a million tokens") from None
     return first, cached, output

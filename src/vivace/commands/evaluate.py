@@ -47,12 +47,13 @@ def evaluate(
         return
     if not suites or not (model or baseline):
         raise BadInput("name a suite and a model: vivace eval vivace-bench --model A --baseline B")
-    from vivace.commands.models import open_model, parse_price
+    from vivace.commands.choosing import as_labelled_prices
+    from vivace.commands.models import open_model
     from vivace.evals.session import PAGE, Budget, Plan
     from vivace.evals.session import evaluate as run
     from vivace.evals.suites import get_suite
 
-    prices = dict(parse_price(text) for text in price or [])
+    prices = dict(as_labelled_prices(text) for text in price or [])
     if len(set(suites)) < len(suites):
         raise BadInput("a suite is named twice")
     found = [get_suite(name) for name in suites]

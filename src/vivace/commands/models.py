@@ -42,16 +42,6 @@ def open_model(text: str, prices: dict[str, tuple[float, float, float]], slots: 
     return Model(label, load_client(path, name=label, max_slots=slots), identity, prices.get(label))
 
 
-def parse_price(text: str) -> tuple[str, tuple[float, float, float]]:
-    """LABEL=IN/CACHED/OUT in dollars per million tokens."""
-    label, _, numbers = text.partition("=")
-    try:
-        first, cached, output = (float(part) for part in numbers.split("/"))
-    except ValueError:
-        raise BadInput(f"--price {text}: write LABEL=IN/CACHED/OUT in dollars per million tokens") from None
-    return label, (first, cached, output)
-
-
 def _one_address(url: str) -> str:
     """An endpoint's address as it is always written, so that one endpoint under two spellings is known as one."""
     parts = httpx.URL(url)

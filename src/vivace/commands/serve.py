@@ -43,7 +43,7 @@ def serve(
     backend: Annotated[str, typer.Option(help="native, vllm or sglang.")] = "native",
 ) -> None:
     """Serve models: OpenAI, Anthropic and Ollama APIs, a chat page and a status page."""
-    from vivace.commands.models import parse_price
+    from vivace.commands.choosing import as_labelled_prices
     from vivace.serve.app import create_app
     from vivace.serve.gateway import Gateway
     from vivace.serve.limits import Keys
@@ -71,7 +71,7 @@ def serve(
             if target.name in targets:
                 raise BadInput(f"two models are named {target.name}; rename a folder")
             targets[target.name] = target
-        prices = dict(parse_price(text) for text in price or ())
+        prices = dict(as_labelled_prices(text) for text in price or ())
         if unknown := sorted(prices.keys() - targets.keys()):
             raise BadInput(f"--price names {unknown[0]}, which is not served; there are {', '.join(targets)}")
         gate = Gateway(targets, router=routing, timeout_s=timeout_s, prices=prices)

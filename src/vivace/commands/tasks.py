@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vivace.core.crew import cores
 from vivace.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make(
     interrupt = Interrupt()
     with interrupt.installed():
         report = forge(
-            path, folder, open_sandbox(), wanted, seed=seed, workers=workers or len(os.sched_getaffinity(0)),
+            path, folder, open_sandbox(), wanted, seed=seed, workers=workers or cores(),
             extra=extra or [], python=python, sources=source or [], tests=tests or [],
             stop=lambda: interrupt.received, say=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
@@ -101,7 +101,7 @@ def check(
     places = [place / "packages.toml" for place in (file.parent, file.parent.parent)]
     found = manifest or next((place for place in places if place.exists()), places[0])
     problems = check_tasks(file, load_manifest(found), open_sandbox(), cheat=cheat, limit=limit, seed=seed,
-                           workers=workers or len(os.sched_getaffinity(0)), say=typer.echo)
+                           workers=workers or cores(), say=typer.echo)
     if problems:
         raise typer.Exit(1)
 

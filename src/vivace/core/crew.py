@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -16,6 +17,11 @@ from vivace.core.interrupt import Interrupt
 
 TICK_S = 0.2  # how soon Ctrl-C is answered
 T = TypeVar("T")
+
+
+def cores() -> int:
+    """Processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Crew(Generic[T]):

@@ -134,3 +134,13 @@ def state_dir(*parts: str) -> Path:
     path = Path(os.environ.get("VIVACE_STATE") or Path(home) / "vivace").joinpath(*parts)
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+def place_folder(folder: Path, target: Path) -> None:
+    """Rename a finished folder to `target`; dropped if another process was first."""
+    try:
+        os.rename(folder, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vivace.core.crew import cores
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.types import Sampling
 from vivace.engine import sampler
@@ -27,11 +27,6 @@ from vivace.engine.speculation import Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 from vivace.model.decoder import Decoder
 from vivace.model.lora import merged
-
-
-def cores() -> int:
-    """Processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(slots=True)

@@ -10,8 +10,7 @@ from vivace.core.types import Attempt
 from vivace.evals import stats, table
 from vivace.evals.compare import items, pair, summarise, tokens_of
 from vivace.evals.runs import SuiteRun, require_comparable
-from vivace.harness.limits import Prices as Prices
-from vivace.harness.limits import cost
+from vivace.harness.limits import Prices, cost
 
 DEFINITIONS = (
     "tokens (K): thousands of tokens that the model generated per attempt (reasoning, tool calls and text, all turns), "

@@ -22,6 +22,7 @@ from vivace.evals.suite import Column, run_columns
 from vivace.evals.suites import questions
 from vivace.evals.suites.base import Setting, Suite
 from vivace.evals.suites.rows import data_digest
+from vivace.harness.limits import Prices, cost
 from vivace.sandbox import open_sandbox
 
 RESULT, PAGE = "evaluation.json", "evaluation.md"
@@ -34,7 +35,7 @@ class Model:
     label: str
     client: Client
     identity: Mapping[str, Any]
-    prices: cardtable.Prices | None = None
+    prices: Prices | None = None
 
 
 @dataclass
@@ -49,13 +50,12 @@ class Budget:
     _start: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, attempt: Attempt, prices: cardtable.Prices | None) -> None:
+    def count(self, attempt: Attempt, prices: Prices | None) -> None:
         usage = attempt.trajectory.usage
         with self._lock:
             self._tokens += usage.output_tokens
             if prices:
-                self._dollars += (prices[0] * (usage.input_tokens - usage.cached_tokens)
-                                  + prices[1] * usage.cached_tokens + prices[2] * usage.output_tokens) / 1e6
+                self._dollars += cost(usage, prices)
 
     def spent(self) -> bool:
         return ((self.tokens is not None and self._tokens >= self.tokens)

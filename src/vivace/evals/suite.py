@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -48,6 +49,7 @@ class Column:
     seed: int = 0
     label: str = ""
     done: dict[tuple[str, int], Attempt] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def wanted(self) -> list[tuple[Item, int]]:
         """Every item once, then every item again: a run that is cut short has as many items as possible."""
@@ -78,8 +80,11 @@ class Column:
         return attempt
 
     def keep(self, attempt: Attempt) -> None:
-        self.done[attempt.task_id, attempt.sample] = attempt
-        append_jsonl(self.out / FILE, attempt.model_dump(mode="json"))
+        """Put an attempt on disk; called by whoever made it, before the next begins, so that a death costs no more than
+        what was under way."""
+        with self._lock:
+            self.done[attempt.task_id, attempt.sample] = attempt
+            append_jsonl(self.out / FILE, attempt.model_dump(mode="json"))
 
 
 def run_columns(
@@ -96,7 +101,11 @@ def run_columns(
     whole = True
 
     def one(column: Column, item: Item, sample: int) -> tuple[Column, Attempt | None]:
-        return column, None if spent is not None and spent() else column.one(item, sample)
+        if spent is not None and spent():
+            return column, None
+        attempt = column.one(item, sample)
+        column.keep(attempt)
+        return column, attempt
 
     with Crew[tuple[Column, Attempt | None]](workers, "attempt") as crew:
         for job in jobs:
@@ -106,7 +115,6 @@ def run_columns(
             if attempt is None:
                 whole = False
                 continue
-            column.keep(attempt)
             if watch is not None:
                 watch(column, attempt)
     return whole

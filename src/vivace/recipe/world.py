@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from vivace.core.crew import cores
 from vivace.core.types import Task
-from vivace.engine.engine import cores
 from vivace.harness.environment import TestCache
 from vivace.harness.loop import Limits
 from vivace.recipe.runner import Context

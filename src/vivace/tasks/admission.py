@@ -20,9 +20,9 @@ from vivace.core.types import Task, TestSpec
 from vivace.sandbox import Sandbox, WarmTests, apply_patch
 from vivace.sandbox.testrun import TestReport
 from vivace.tasks.cover import deselection
-from vivace.tasks.grade import run_warm
 from vivace.tasks.layers import Layer
 from vivace.tasks.sources import PackageSource
+from vivace.tasks.testing import run_warm
 from vivace.tasks.verify import rejection
 from vivace.tasks.workspaces import buggy_files, layer_files
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Self
 
+from vivace.core.crew import cores
 from vivace.core.errors import InfraError
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Sampling, Task, Trajectory
@@ -40,7 +40,7 @@ class Player:
         self.profile, self.temperature = profile, temperature
         self.tests = TestCache() if tests is None else tests  # an empty one is false, and still meant to be shared
         self.grades = GradeCache() if grades is None else grades
-        turns = threading.BoundedSemaphore(RUNS_PER_CORE * (os.cpu_count() or 1))
+        turns = threading.BoundedSemaphore(RUNS_PER_CORE * cores())
         self._own = {} if warm else {env: warm_tests(layer, sandbox, turns) for env, layer in self.layers.items()}
         self._warm = warm or self._own
 

@@ -17,6 +17,8 @@ from vivace.core.syntax import python_tree
 from vivace.core.types import Task
 from vivace.sandbox import Sandbox
 from vivace.tasks.layers import Layer
+from vivace.tasks.testing import run_tests, test_root
+from vivace.tasks.workspaces import open_workspace
 
 SUSPICIOUS = re.compile(
     r"\b(import|class|type|setattr|getattr|exec|eval|compile|globals|locals|vars|open|lambda|os|sys|gc|json|signal|io"
@@ -90,9 +92,6 @@ def forged(task: Task, layer: Layer, files: Mapping[str, str | None], sandbox: S
     Raises:
         InfraError: the sandbox failed.
     """
-    from vivace.tasks.grade import run_tests  # grading asks here before it grants a pass
-    from vivace.tasks.workspaces import open_workspace
-
     tests = _impossible_files(task, layer)
     failing: list[set[str]] = []
     passing: set[str] = set()
@@ -121,7 +120,7 @@ def test_path(task: Task, layer: Layer, test_id: str) -> str:
     if task.test.runner == "pytest":
         return test_id.split("::")[0]
     parts = test_id.split(".")
-    top = task.test.args[0] if task.test.args else "tests"
+    top = test_root(task.test)
     for size in range(len(parts) - 1, 0, -1):
         path = "/".join([top, *parts[:size]]) + ".py"
         if (layer.root / path).is_file():

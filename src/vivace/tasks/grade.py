@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import digest
-from vivace.core.types import Grade, Task, TestSpec, Trajectory
-from vivace.sandbox import ExecLimits, Sandbox, WarmTests, Workspace, apply_patch
+from vivace.core.types import Grade, Task, Trajectory
+from vivace.sandbox import Sandbox, apply_patch
 from vivace.sandbox.patch import patched_paths
-from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
-from vivace.sandbox.warm import Tree
+from vivace.sandbox.testrun import TestReport
 from vivace.tasks.forgery import forged, suspicious
 from vivace.tasks.layers import Layer
+from vivace.tasks.testing import run_tests
 from vivace.tasks.workspaces import buggy_files, layer_files, open_workspace
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ TAMPERING: dict[str, re.Pattern[str]] = {name: re.compile(pattern) for name, pat
     "mocking": r"unittest\.mock|\bmonkeypatch\b",
     "system_files": r"/proc/|/dev/shm",
 }.items()}  # fmt: skip
-PATIENCE = 4
 _KILLED = 128 + 9
 LATE_STOPS = frozenset({"turns", "tokens", "context", "seconds", "cost", "tests"})
 
@@ -115,30 +114,6 @@ def grade_trajectory(task: Task, layer: Layer, trajectory: Trajectory, sandbox: 
         detail = f"out of {trajectory.stop_reason}; {found.detail}"
         return found.model_copy(update={"status": "budget", "detail": detail})
     return found
-
-
-def run_tests(task: Task, layer: Layer, workspace: Workspace, *, canary: bool) -> TestReport:
-    """FAIL_TO_PASS and PASS_TO_PASS of a task, cold, as its `TestSpec` says."""
-    ids, spec = [*task.FAIL_TO_PASS, *task.PASS_TO_PASS], task.test
-    # What loops is stopped by its processor time: on a starved machine a wall clock would fail honest patches.
-    limits = ExecLimits(wall_s=spec.timeout_s * PATIENCE, cpu_s=spec.timeout_s)
-    if spec.runner == "unittest":
-        return run_unittest(workspace, layer.python, ids, start=test_root(spec), limits=limits, canary=canary)
-    return run_pytest(workspace, layer.python, ids, limits=limits, extra_args=spec.args, canary=canary)
-
-
-def run_warm(pool: WarmTests, spec: TestSpec, tree: Tree, ids: Sequence[str], *, canary: bool,
-             cpu_s: float | None = None) -> TestReport:
-    """Some tests of a task's package (none: the whole suite) in a warm sandbox: fast, but no ground for a pass."""
-    limits = ExecLimits(wall_s=spec.timeout_s, cpu_s=cpu_s)
-    if spec.runner == "unittest":
-        return pool.run_unittest(tree, ids, start=test_root(spec), limits=limits, canary=canary)
-    return pool.run_pytest(tree, ids, limits=limits, extra_args=spec.args, canary=canary)
-
-
-def test_root(spec: TestSpec) -> str:
-    """Where unittest's discovery begins."""
-    return spec.args[0] if spec.args else "tests"
 
 
 def tamper_flags(patch: str, test_names: list[str]) -> list[str]:

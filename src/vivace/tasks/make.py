@@ -182,6 +182,10 @@ class Maker:
         return self._checked("simple", [bug.candidate], text, f2p, list(bug.kept[:MOST_P2P]))
 
     def _pairs(self, found: Iterable[Planted]) -> Iterator[Drafted | None]:
+        for partner, bug in self.partners(found):
+            yield self._or_none(self.draft_complex, partner, bug)
+
+    def partners(self, found: Iterable[Planted]) -> Iterator[tuple[Planted, Planted]]:
         """Each new bug is matched with an earlier one of the same file, or failing that of the same test file."""
         waiting: list[Planted] = []
         for bug in found:
@@ -191,7 +195,7 @@ class Maker:
                 waiting.append(bug)
             else:
                 waiting.remove(partner)
-                yield self._or_none(self.draft_complex, partner, bug)
+                yield partner, bug
 
     def fit(self, one: Planted, other: Planted) -> bool:
         """Whether two bugs make one task: apart, near each other, each with failing tests of its own."""

@@ -7,8 +7,6 @@ index framework. What is used of them needs none of that.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vivace.core.errors import InfraError
-from vivace.core.files import cache_dir
+from vivace.core.files import cache_dir, place_folder
 
 _lock = threading.Lock()
 
@@ -67,9 +65,4 @@ def _fetch(wheel: Wheel, target: Path) -> None:
             for name in archive.namelist():
                 if name.startswith(wheel.parts) and not name.endswith("/"):
                     archive.extract(name, folder)
-        try:
-            os.rename(folder, target)
-        except OSError:  # another process was first
-            if not target.is_dir():
-                raise
-            shutil.rmtree(folder)
+        place_folder(folder, target)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 
 from vivace.core.errors import BadInput, InfraError
-from vivace.core.files import cache_dir
+from vivace.core.files import cache_dir, place_folder
 
 FOLDER = "repos"
 
@@ -51,10 +49,5 @@ def _export(clone: Path, commit: str, target: Path) -> Path:
                 archive.extractall(folder, filter="data")
         except (tarfile.TarError, OSError) as error:
             raise InfraError(f"{clone} at {commit[:12]} cannot be unpacked: {error}") from error
-        try:
-            os.rename(folder, target)
-        except OSError:  # another process was first
-            if not target.is_dir():
-                raise
-            shutil.rmtree(folder)
+        place_folder(folder, target)
     return target

@@ -89,19 +89,11 @@ class Combined(ByTests[Pair]):
     share: ClassVar[int] = 25
 
     def candidates(self, bench: Bench) -> Iterator[Pair]:
-        maker, waiting = maker_of(bench), list[Planted]()
         known = {candidate.key: candidate for candidate in bench.grounds.candidates(bench.seed, PER_FUNCTION)}
-        for key, task in bench.made("repair"):
-            if task.stage != "simple" or key not in known:
-                continue
-            bug = Planted(known[key], dict.fromkeys(task.FAIL_TO_PASS, "?"), tuple(task.PASS_TO_PASS))
-            partner = min((other for other in waiting if maker.fit(bug, other)), default=None,
-                          key=lambda other: (other.candidate.path != bug.candidate.path, waiting.index(other)))
-            if partner is None:
-                waiting.append(bug)
-            else:
-                waiting.remove(partner)
-                yield Pair(partner, bug)
+        bugs = (Planted(known[key], dict.fromkeys(task.FAIL_TO_PASS, "?"), tuple(task.PASS_TO_PASS))
+                for key, task in bench.made("repair") if task.stage == "simple" and key in known)
+        for partner, bug in maker_of(bench).partners(bugs):
+            yield Pair(partner, bug)
 
     def make(self, candidate: Pair, bench: Bench) -> Task:
         maker = maker_of(bench)
