@@ -26,6 +26,9 @@ from vivace.evals.suites.rows import resolve, rows
 QUESTIONS = [name for name in MODULES if name != "vivace-bench"]
 SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench"}
 
+ONE_ITEM = {"swebench-verified", "swebench-multilingual", "swebench-pro", "cyberseceval-injection"}
+"""Their sample is a single authored item; every other suite has two at least."""
+
 
 class Answers:
     """A client that knows the authored answers of one kind; it can fail, and say how it was cut."""
@@ -52,7 +55,7 @@ class Answers:
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")
-    assert found.items >= 1
+    assert found.items >= 2 or (name in ONE_ITEM and found.items == 1)
 
 
 def plan(out: Path, clients: list[Any], suite: str = "aime2026", **more: Any) -> Plan:
