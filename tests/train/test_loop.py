@@ -104,7 +104,7 @@ def test_time_budget_decays_and_survives_resume(tiny: Tiny, shards: Path, tmp_pa
     run(tiny(), shards, tmp_path, settings(max_steps=None, max_seconds=1.0, warmup_steps=0), rows.append)
     assert rows[0]["lr"] == 0.02
     assert rows[-1]["lr"] < 0.01
-    assert rows[-1]["elapsed"] >= 1.0 > rows[-2]["elapsed"]
+    assert rows[-1]["elapsed"] >= 1.0 >= rows[-2]["elapsed"]  # rows are rounded: 0.9996 is told as 1.0
     assert run(tiny(), shards, tmp_path, settings(max_steps=None, max_seconds=1.0)) == []
 
 
