@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vivace.tasks.mutate import Site, apply, functions, operator_names, sites
+from vivace.tasks.operators.leftovers import LEFTOVERS, removals
 
 ONE_OF_EACH = [
     ("cmp_boundary", "a < b", "a <= b"), ("cmp_flip", "a <= b", "a >= b"), ("cmp_negate", "a not  in b", "a in b"),
@@ -64,6 +65,16 @@ WIDE = [
     ("dict_swap", "return {k: f(v) for k, v in a}", "return {f(v): k for k, v in a}"),
     ("filter_drop", "return [x for x in a if x > b]", "return [x for x in a]"),
     ("key_misuse", "return a['x'] + b['y']", "return a['y'] + b['y']"),
+    ("code_comment", "self.a = b\n    return a", "# self.a = b\n    return a"),
+    ("code_comment", "if a:\n        raise b", "if a:\n        pass  # raise b"),
+    ("debug_return", "a = f(b)\n    return a", "a = f(b)\n    return None\n    return a"),
+    ("debug_raise", "if a:\n        b += 1", "if a:\n        raise NotImplementedError\n        b += 1"),
+    ("debug_value", "b = f(a)\n    return b", "b = f(a)\n    b = None\n    return b"),
+    ("condition_off", "while a > b:\n        a = f(a)", "while a > b and False:\n        a = f(a)"),
+    ("condition_on", "if a:\n        b = 1", "if a or True:\n        b = 1"),
+    ("line_twice", "b += a\n    return b", "b += a\n    b += a\n    return b"),
+    ("line_twice", "self.a.append(b)\n    return a", "self.a.append(b)\n    self.a.append(b)\n    return a"),
+    ("first_only", "for x in f(a):\n        b += x", "for x in f(a)[:1]:\n        b += x"),
 ]  # fmt: skip
 
 
@@ -86,6 +97,24 @@ def test_await_drop() -> None:
 def test_wide_operators_leave_alone_what_they_would_spoil(text: str) -> None:
     left_alone = {"identity_confuse", "sort_reverse", "if_else_swap", "arg_drop"}
     assert not left_alone & {s.operator for s in sites(text, wide=True)}
+
+
+@pytest.mark.parametrize(("text", "operators"), [
+    ('def f(a):\n    """Doc."""', {*LEFTOVERS}),
+    ("def f(a):\n    b = g(a); g(b)\n", {"code_comment", "debug_value", "line_twice"}),
+    ("def f(a, b):\n    if a or b:\n        g(a)", {"condition_off", "condition_on", "line_twice"}),
+    ("def f(a):\n    b = None\n    return None", {"debug_value"}),
+])  # fmt: skip
+def test_leftovers_leave_alone_what_they_would_spoil(text: str, operators: set[str]) -> None:
+    assert not operators & {s.operator for s in sites(text, wide=True)}
+
+
+@pytest.mark.parametrize(("operator", "before", "after"), [row for row in WIDE if row[0] in LEFTOVERS])
+def test_removals_undo_what_only_has_to_go(operator: str, before: str, after: str) -> None:
+    head = "def f(self, a, b):\n    "
+    found = set(removals(head + after, set(range(2, after.count("\n") + 3))))
+    assert (head + before in found) == (operator not in ("condition_off", "condition_on", "first_only"))
+    assert head + after not in found
 
 
 @pytest.mark.parametrize(("operator", "before", "after"), ONE_OF_EACH)
@@ -115,6 +144,7 @@ def test_every_operator_is_shown_above() -> None:
     assert shown == set(operator_names())
     assert shown | {row[0] for row in WIDE} | {"await_drop"} == set(operator_names(wide=True))
     assert len(operator_names(wide=True)) >= 50
+    assert set(operator_names(wide=True)) - shown >= LEFTOVERS
 
 
 @pytest.mark.parametrize("module", [textwrap, heapq, shlex])

@@ -1,7 +1,7 @@
 """The baseline without a model: one-line edits tried in random order until the failing tests are green.
 
 It gets what the agent gets: the functions that the statement names, and as many test runs. The edits are those of the
-mutation operators, most of which can undo each other (`<` to `<=` and back), so it is not a straw man.
+mutation operators, most of which can undo each other (`<` to `<=` and back), and removals, so it is not a straw man.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from vivace.core.types import Attempt, Task, Trajectory
 from vivace.sandbox.testrun import TestReport
 from vivace.tasks.attempt import Player
 from vivace.tasks.mutate import Function, apply, functions, sites
+from vivace.tasks.operators.leftovers import removals
 from vivace.tasks.statements import suspects
 
 BASELINE = "brute-force"
@@ -74,6 +75,7 @@ def _edits(task: Task, read: Callable[[str], str], rng: random.Random) -> list[t
         named = {place.name for place in suspects(task.problem_statement) if place.path == path}
         lines = {line for f in functions(text) if f.name in named for line in _lines(f)}
         found += [(path, apply(text, site)) for site in sites(text, lines=lines)]
+        found += [(path, shorter) for shorter in removals(text, lines)]
     rng.shuffle(found)
     return found
 

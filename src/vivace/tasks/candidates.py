@@ -6,7 +6,7 @@ import random
 import re
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import CodeType
@@ -59,10 +59,11 @@ class Candidate:
 
 
 class Grounds:
-    """Everything in a layer that may be mutated, and how it is tested. `wide`: by all operators (`mutate.sites`)."""
+    """Everything in a layer that may be mutated, and how it is tested. `wide`: by all operators (`mutate.sites`);
+    `only`: by these, whether wide or not."""
 
-    def __init__(self, layer: Layer, survey: Survey, *, wide: bool = False) -> None:
-        self.layer, self.survey, self.wide = layer, survey, wide
+    def __init__(self, layer: Layer, survey: Survey, *, wide: bool = False, only: Container[str] | None = None) -> None:
+        self.layer, self.survey, self.wide, self.only = layer, survey, wide or only is not None, only
         texts = {path: _decoded((layer.root / path).read_bytes()) for path in sorted(survey.covered)}
         self.texts = {path: text for path, text in texts.items() if text is not None}
 
@@ -125,7 +126,8 @@ class Grounds:
         known = {function.qualname: function for function in self.functions[path]}
         for site in sites(self.texts[path], lines=self.survey.lines(path), wide=self.wide):
             function = known.get(site.qualname)
-            if function and function.line <= site.line <= function.end_line:
+            chosen = self.only is None or site.operator in self.only
+            if function and chosen and function.line <= site.line <= function.end_line:
                 yield function, site
 
 
