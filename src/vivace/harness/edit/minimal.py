@@ -2,7 +2,7 @@
 
 Experts and training documents write edits in this one form: whole changed lines, without the first line's
 indentation (so the tokens are those that stand in the file), grown by neighbouring lines only until `oldString`
-occurs exactly once.
+occurs exactly once. A deletion begins with what it deletes where it can: that is what has to be found.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def _unique(
 ) -> tuple[str, str]:
     (i1, i2), (j1, j2) = old, new
     if i1 == i2 or j1 == j2:  # pure insertion or deletion: anchor on a neighbour
-        i1, j1, i2, j2 = (i1 - 1, j1 - 1, i2, j2) if i1 > 0 else (i1, j1, i2 + 1, j2 + 1)
+        after = i1 == 0 or (i1 < i2 < len(old_lines) and _goes(old_lines, i1, i2))
+        i1, j1, i2, j2 = (i1, j1, i2 + 1, j2 + 1) if after else (i1 - 1, j1 - 1, i2, j2)
     grow_up = True
     while True:
         old_text, new_text = strip_common_indent("\n".join(old_lines[i1:i2]), "\n".join(new_lines[j1:j2]))
@@ -59,6 +60,17 @@ def _unique(
         else:
             i2, j2 = i2 + 1, j2 + 1
         grow_up = not grow_up
+
+
+def _goes(lines: list[str], first: int, end: int) -> bool:
+    """Whether an edit that deletes these lines begins with them: what has to go is named first, and what follows, at the
+    same depth, stays. A line that stands there twice begins it in any case."""
+    same = _depth(lines[first]) == _depth(lines[end]) and bool(lines[end].strip())
+    return same and lines[first - 1] != lines[first]
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip(" \t"))
 
 
 def strip_common_indent(old: str, new: str) -> tuple[str, str]:
