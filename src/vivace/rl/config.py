@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from vivace.core.types import Effort
 
 
+Credit = Literal["rollout", "prefix"]
+"""Who earns an advantage: every token of a rollout alike, or each for what it changed, see `rl.advantage.by_prefix`."""
+
+
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -83,6 +87,7 @@ class RLConfig(_Table):
     effect: float = Field(default=0.0, ge=0, le=0.5)
     """Reward of an attempt that changed something without solving its task. A small model's answers mostly have no
     effect at all, which groups that fail as a whole would never teach it. 0: only solutions count."""
+    credit: Credit = "rollout"
     take_back_price: float = Field(default=0.05, ge=0)
     """Taken off the advantage of answers that were taken back: see `rl.advantage.taken_back_advantage`."""
     length: LengthConfig = Field(default_factory=LengthConfig)
