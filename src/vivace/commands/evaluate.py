@@ -118,6 +118,8 @@ def _data(suites: Any, given: list[str]) -> dict[str, tuple[Path, str]]:
             found[info.name] = (shipped(info.name), words or info.source)
         elif words:
             found[info.name] = (resolve(words), words if words.startswith("hub:") else Path(words).name)
+        elif suite.real is not None:
+            found[info.name] = suite.real()
         else:
             gate = f"; {info.gate}" if info.gate else ""
             raise BadInput(f"{info.name} needs its data: --data {info.name}=PATH. They are {info.source} "

@@ -15,6 +15,7 @@ MODULES = {
     "swebench-verified": "swebench", "swebench-multilingual": "swebench:MULTILINGUAL", "swebench-pro": "swebench_pro",
     "cyberseceval-instruct": "cyberseceval", "cyberseceval-autocomplete": "cyberseceval:AUTOCOMPLETE",
     "cyberseceval-frr": "cyberseceval:FALSE_REFUSALS", "cyberseceval-injection": "cyberseceval:INJECTION",
+    "tau2-telecom": "tau2_telecom",
 }
 """Module of every suite, and its name there if that is not SUITE."""
 

@@ -127,3 +127,5 @@ class Suite:
     """Writes what other programs read (predictions, say) into a column's folder, from its attempts."""
     check: Callable[[Path], tuple[Sequence[float], Sequence[float]]] | None = None
     """Scores of the gold and of the wrong answers to the authored items in a file, where `grade` alone cannot tell."""
+    real: Callable[[], tuple[Path, str]] | None = None
+    """Fetches the real data where they may be had without asking: their place, and the words that name them."""
