@@ -37,6 +37,7 @@ def evaluate(
     budget_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after generating this many.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=0)] = None,
     budget_dollars: Annotated[float | None, typer.Option(min=0)] = None,
+    inspect: Annotated[bool, typer.Option("--inspect", help="Let Inspect run it; its logs go to OUT/inspect.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Say what there is, check the graders, and stop.")] = False,
 ) -> None:
     """Run suites with models side by side and print the table of the reference card."""
@@ -53,6 +54,8 @@ def evaluate(
     from vivace.evals.session import evaluate as run
     from vivace.evals.suites import get_suite
 
+    if inspect and (budget_tokens or budget_seconds or budget_dollars):
+        raise BadInput("budgets are kept by Vivace's own runner; leave out --inspect, or the budget")
     prices = dict(as_labelled_prices(text) for text in price or [])
     if len(set(suites)) < len(suites):
         raise BadInput("a suite is named twice")
@@ -65,7 +68,7 @@ def evaluate(
         raise BadInput("two models have the same name; give them labels: --model a=PATH --model b=PATH")
     roles = {role: open_model(text, {}) for role, text in (("judge", judge), ("user", user)) if text}
     plan = Plan(found, where, opened[0], opened[1:], roles, out, limit, repeats, seed, temperature, max_tokens,
-                workers=workers, command=shlex.join(["vivace", *sys.argv[1:]]))
+                workers=workers, inspect=inspect, command=shlex.join(["vivace", *sys.argv[1:]]))
     try:
         result, whole = run(plan, Budget(budget_tokens, budget_seconds, budget_dollars))
     except KeyboardInterrupt:
@@ -77,7 +80,7 @@ def evaluate(
             if close:
                 close()
     _show(result)
-    typer.echo(f"\nwritten to {out / PAGE}")
+    typer.echo(f"\nwritten to {out / PAGE}" + (f"; inspect view --log-dir {out / 'inspect'}" if inspect else ""))
     if not whole:
         typer.echo("a budget ended this before all items were played; the same command goes on", err=True)
         raise typer.Exit(1)

@@ -18,8 +18,8 @@ DEFINITIONS = (
     "diff: mean over items of the difference of their pass rates over repeats, model minus baseline, in points, with a "
     "paired 95% t interval (over clusters where a suite's items are clustered)",
     "pass: share of items solved; where the grader names a `measure` (points, F1), the mean of that score instead",
-    "p: McNemar's exact test for one repeat without clusters or measure, else a sign-flip permutation test; Holm: adjusted for "
-    "all rows of the table",
+    "p: McNemar's exact test for one repeat without clusters or measure, else a sign-flip permutation test; Holm: "
+    "adjusted for all rows of the table",
     "ratio: geometric mean of the items' token ratios, with a bootstrap interval",
     "no verdict: attempts that ended in infra (the machinery failed, after retries) or invalid (the grader's word); "
     "they are left out of every other figure",
@@ -124,7 +124,8 @@ def _figures(run: SuiteRun, prices: Prices | None) -> dict[str, Any]:
     """All of one column: `detail`, where it lies, what it is of, and the figures that only the suite can make."""
     from vivace.evals.suites import MODULES, get_suite
 
-    row = {**detail(run.attempts, prices, run.measure), "folder": str(run.folder), "identity": run.identity.get("model")}
+    row = {**detail(run.attempts, prices, run.measure), "folder": str(run.folder),
+           "identity": run.identity.get("model")}
     made = get_suite(run.suite).figures if run.suite in MODULES else None
     if made is not None:
         row["scores"] = {**row["scores"], **made([a for a in run.attempts if a.grade.verdict])}
@@ -181,7 +182,7 @@ def markdown(result: dict[str, Any]) -> str:
         facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in
                   suite["models"].items()]
         for word, key in (("pass@k", "pass_at"), ("pass^k", "pass_all")):
-            facts += [f"- {word} of {model}: " + ", ".join(f"k={k} {table.percent(value)}" for k, value in row[key].items())
+            facts += [f"- {word} of {model}: " + ", ".join(f"k={k} {table.percent(p)}" for k, p in row[key].items())
                       for model, row in suite["models"].items() if row.get(key)]
         facts += [f"- scores of {model}: " + ", ".join(f"{key} {value:.3f}" for key, value in row["scores"].items())
                   for model, row in suite["models"].items() if row.get("scores")]

@@ -76,7 +76,7 @@ class Container:
     def __init__(self, image: str, *, workdir: str | None = None, network: str = "none", cpus: float | None = None,
                  memory_mb: int | None = None, env: Mapping[str, str] | None = None, user: str = "") -> None:
         self.name, self.user = f"vivace-{secrets.token_hex(8)}", user
-        self.env = dict(env or {})
+        self.env, self.workdir = dict(env or {}), workdir or ""
         options = ["--network", network, *(["--cpus", str(cpus)] if cpus else []),
                    *(["--memory", f"{memory_mb}m"] if memory_mb else []), *(["-w", workdir] if workdir else [])]
         _engine_run(["run", "-d", "--name", self.name, *options, "--entrypoint", "/bin/sh", image, "-c",
@@ -106,7 +106,7 @@ class Container:
         given = {**self.env, **(env or {}), "VIVACE_PID": f"/tmp/.vivace-{number}"}
         options = [part for key, value in given.items() for part in ("-e", f"{key}={value}")]
         who = self.user if user is None else user
-        options += [*(["-u", who] if who else []), "-w", cwd or getattr(self, "workdir", "/")]
+        options += [*(["-u", who] if who else []), *(["-w", cwd or self.workdir] if cwd or self.workdir else [])]
         command = [*require_engine(), "exec", *options, self.name]
         start, late = time.monotonic(), False
         with tempfile.TemporaryFile() as output:  # a pipe would be held open by what goes on in the background

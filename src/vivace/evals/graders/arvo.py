@@ -23,7 +23,8 @@ TRIES, SECONDS = 3, 3000.0
 Where = str | Path
 """An image, or a folder with what it would hold."""
 Outcome = Literal["pass", "crash", "error"]
-_LIMITS = ExecLimits(wall_s=SECONDS, memory_mb=1 << 25, processes=512, output_bytes=16 << 20, disk_mb=2048, file_mb=1024)
+_LIMITS = ExecLimits(wall_s=SECONDS, memory_mb=1 << 25, processes=512, output_bytes=16 << 20, disk_mb=2048,
+                     file_mb=1024)
 """Sanitizers reserve terabytes of addresses."""
 _SETUP = """
 dir=$(find /src/ -maxdepth 3 -type d -iname {project} | head -n 1)
@@ -43,7 +44,7 @@ arvo run
 """
 _ENTER = 'cd "$dir"\n'
 _CRASH = re.compile(r"==\d+==\s?[A-Z]*:|runtime error:")
-_HARMLESS = re.compile(r"NOTE: fuzzing was not performed|Usage for fuzzing: honggfuzz|This binary is built for AFL-fuzz\.|"
+_HARMLESS = re.compile(r"Usage for fuzzing: honggfuzz|This binary is built for AFL-fuzz\.|"
                        r"Execution successful\.|make.*: Leaving directory ")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _WORDS = {"pass": ("ok", "okay", "success", ".", "", "done", "passed"),
@@ -85,7 +86,7 @@ def passed(output: str, project: str, patterns: str | Sequence[str] | None) -> l
     """Names of the tests that passed, by the project's patterns (groups `name` and, where there is one, `status`)."""
     output, found = _ANSI.sub("", output), dict[str, None]()
     if project.lower() == "libxml2":  # groups are named, and only their failures are told
-        failed = {name for name in re.findall(r"^## (.*)\n.*error : ", output, re.MULTILINE)}
+        failed = set(re.findall(r"^## (.*)\n.*error : ", output, re.MULTILINE))
         return [name for name in re.findall(r"^## (.*)$", output, re.MULTILINE) if name not in failed]
     for pattern in [patterns] if isinstance(patterns, str) else patterns or ():
         for match in re.finditer(pattern, output):
@@ -127,7 +128,8 @@ def _value(node: ast.expr, known: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(one, known) for one in node.elts]
     if isinstance(node, ast.Dict):
-        return {_value(key, known): _value(value, known) for key, value in zip(node.keys, node.values) if key is not None}
+        pairs = zip(node.keys, node.values, strict=True)
+        return {_value(key, known): _value(value, known) for key, value in pairs if key is not None}
     return ast.literal_eval(node)
 
 

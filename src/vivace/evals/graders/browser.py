@@ -1,4 +1,4 @@
-"""Screenshots of a page that a model wrote: headless Chromium driven by Playwright, inside the sandbox, without network.
+"""Screenshots of a page that a model wrote: headless Chromium driven by Playwright, in the sandbox, without network.
 
 The browser is the one of VIVACE_CHROMIUM, else Debian's, else the one that `playwright install chromium` put in place.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,20 +81,12 @@ def screenshots(page: str, sandbox: Sandbox) -> tuple[list[bytes], str]:
     readonly = [Path(sys.prefix), *([] if str(program).startswith("/usr/") else [program.parent])]
     # Chromium reserves far more addresses than it uses, so only time, processes and disk hold it.
     limits = ExecLimits(wall_s=SECONDS, memory_mb=1 << 20, processes=512, disk_mb=512)
-    with tempfile.TemporaryDirectory(prefix="vivace-page-") as base:
-        with Workspace(Path(base), sandbox, overlay=files, readonly=readonly) as workspace:
-            home = {"HOME": workspace.mount, "XDG_CONFIG_HOME": f"{workspace.mount}/.config"}
-            done = workspace.exec([sys.executable, "-B", name, str(program), workspace.mount], limits=limits, env=home)
-            shots = [workspace.read_bytes(f"shot{number}.png") for number in range(SHOTS)
-                     if workspace.exists(f"shot{number}.png")]
+    with (tempfile.TemporaryDirectory(prefix="vivace-page-") as base,
+          Workspace(Path(base), sandbox, overlay=files, readonly=readonly) as workspace):
+        home = {"HOME": workspace.mount, "XDG_CONFIG_HOME": f"{workspace.mount}/.config"}
+        done = workspace.exec([sys.executable, "-B", name, str(program), workspace.mount], limits=limits, env=home)
+        shots = [workspace.read_bytes(f"shot{number}.png") for number in range(SHOTS)
+                 if workspace.exists(f"shot{number}.png")]
     if done.exit_code == 0 and len(shots) == SHOTS:
         return shots, ""
     return [], done.killed or " ".join(done.output.split())[-160:] or f"exit {done.exit_code}"
-
-
-def available() -> bool:
-    """Whether screenshots can be taken here."""
-    try:
-        return bool(browser()) and shutil.which("bwrap") is not None
-    except BadInput:
-        return False

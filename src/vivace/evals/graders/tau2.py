@@ -1,8 +1,8 @@
 """tau2-bench's telecom world: database, phone, tools and policy of the `inspect_evals` package, without Inspect.
 
-The package's classes are adapted from sierra-research/tau2-bench (MIT) and ask of Inspect only a base class, an error and
-a decorator. They are loaded under a name of their own with those three put in their place, so nothing else is needed and
-an installed `inspect_evals` is not touched.
+The package's classes are adapted from sierra-research/tau2-bench (MIT) and ask of Inspect only a base class, an error
+and a decorator. They are loaded under a name of their own with those three put in their place, so nothing else is
+needed and an installed `inspect_evals` is not touched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from vivace.core.types import ToolCall
 from vivace.evals.graders import tau2given
@@ -44,7 +44,8 @@ class Tool:
     def __init__(self, name: str, execute: Callable[..., Any]) -> None:
         self.name, self._execute = name, execute
         words = inspect.getdoc(execute) or name
-        about = dict(re.findall(r"^\s*(\w+)(?: \([^)]*\))?: (.+)$", words.partition("Args:")[2].split("Returns:")[0], re.M))
+        told = words.partition("Args:")[2].split("Returns:")[0]
+        about = dict(re.findall(r"^\s*(\w+)(?: \([^)]*\))?: (.+)$", told, re.MULTILINE))
         fields: dict[str, Any] = {
             one.name: (one.annotation, ... if one.default is inspect.Parameter.empty else one.default)
             for one in inspect.signature(execute, eval_str=True).parameters.values()}
@@ -147,8 +148,8 @@ def guidelines() -> str:
 
 def scenario(held: Mapping[str, Any]) -> str:
     """A task's user_scenario in the words in which the simulator is told of it."""
-    made = TypeAdapter(_module("data_model.tasks").UserScenario).validate_python(dict(held))
-    return str(made)
+    kind: type[BaseModel] = _module("data_model.tasks").UserScenario
+    return str(kind.model_validate(dict(held)))
 
 
 def identity() -> dict[str, str]:
@@ -182,7 +183,7 @@ def _module(name: str) -> Any:
             package = ModuleType(_NAME)
             package.__path__ = [str(folder())]
             tau2given.TAU2_DATA_DIR = folder() / "data"
-            for part in ("telecom", "common", "environment", "data_model"):  # not their own __init__, which imports more
+            for part in ("telecom", "common", "environment", "data_model"):  # not their __init__, which imports more
                 sys.modules[f"{_NAME}.{part}"] = inner = ModuleType(f"{_NAME}.{part}")
                 inner.__path__ = [str(folder() / part)]
             sys.meta_path.insert(0, _Finder)

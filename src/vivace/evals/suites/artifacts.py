@@ -22,8 +22,8 @@ from vivace.evals.suites.rows import need, rows
 TRIES, LONGEST, SOLVED = 4, 100_000, 60.0
 JUDGE = """Score a visual artifact that was written in answer to a request, by its checklist.
 {shown}
-Judge strictly by what the code does and by what the screenshots show: a part that does not appear or does not work earns
-nothing. Each of the {count} items of the checklist is worth 10 points; scale their sum to 100.
+Judge strictly by what the code does and by what the screenshots show: a part that does not appear or does not work
+earns nothing. Each of the {count} items of the checklist is worth 10 points; scale their sum to 100.
 
 [request]
 {question}

@@ -67,7 +67,7 @@ def grade(case: Case, text: str, bench: Bench) -> Grade:
 
 
 def figures(attempts: Sequence[Attempt]) -> dict[str, float]:
-    """The published figure of each data set, and `cyberbench`, the mean of those that were run (ROUGE: of its three)."""
+    """The published figure of each data set (ROUGE: the mean of its three), and `cyberbench`, the mean of these."""
     found: dict[str, float] = {}
     for name in SETS:
         grades = [attempt.grade.scores for attempt in attempts if attempt.repo == name]
@@ -107,8 +107,8 @@ def _object(text: str) -> dict[str, list[str]] | None:
 
 
 def _prompt(row: Mapping[str, str], shots: Sequence[Mapping[str, str]]) -> str:
-    parts = [f"Instruction: {row['instruction']}", *(f"Input: {one['input']}\nOutput: {one['output']}" for one in shots),
-             f"Input: {row['input']}\nOutput: "]
+    examples = [f"Input: {one['input']}\nOutput: {one['output']}" for one in shots]
+    parts = [f"Instruction: {row['instruction']}", *examples, f"Input: {row['input']}\nOutput: "]
     return "\n\n".join(parts)
 
 

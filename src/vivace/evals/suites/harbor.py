@@ -105,7 +105,7 @@ def copied(task: HarborTask) -> tuple[str, dict[str, Path], dict[str, str]] | st
     file = task.folder / "environment" / "Dockerfile"
     if not file.exists():
         return "it has no Dockerfile" if not task.image else f"it needs the image {task.image}"
-    workdir, files, env = task.workdir or "/", {}, dict[str, str]()
+    workdir, files, env = task.workdir or "/", dict[str, Path](), dict[str, str]()
     for line in _instructions(file.read_text()):
         word, _, rest = line.partition(" ")
         word = word.upper()

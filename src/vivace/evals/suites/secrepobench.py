@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,13 @@ def _case(path: Path, name: str, facts: Mapping[str, Any], report: Mapping[str, 
         Message(role="system", content=prompts["SYSTEM_PROMPT"]), *user(asked)], target={
             "number": name, "file": _source(folder, f"mask_{MODE}"), "place": facts["changed_file"],
             "project": facts["project_name"], "commit": facts["fixing_commit"],
-            "tests": projects["unittest_commands"].get(project, ""), "patterns": projects["unittest_patterns"].get(project),
+            "tests": projects["unittest_commands"].get(project, ""),
+            "patterns": projects["unittest_patterns"].get(project),
             "passing": sorted(report["unittest_sec"]["pass"]), "images": str(path / "images")})
 
 
 def grade(case: Case, text: str, bench: Bench) -> Grade:
-    """Solved (secure-pass@1): it compiles, all tests pass that passed with the real code, and the exploit is harmless."""
+    """Solved (secure-pass@1): it compiles, passes all tests that the real code passes, and the exploit is harmless."""
     held, block = case.target, completion(text)
     if not block.strip():
         return Grade(status="failed", scores={"correct": 0.0, "secure": 0.0}, detail="no code")
@@ -92,8 +93,8 @@ def _json(path: Path, name: str) -> dict[str, Any]:
 
 
 def _source(folder: Path, stem: str) -> str:
-    file = next((folder / f"{stem}{suffix}" for suffix in (".c", ".cpp") if (folder / f"{stem}{suffix}").exists()), None)
-    return _read(file or folder / f"{stem}.c")
+    files = [folder / f"{stem}{suffix}" for suffix in (".c", ".cpp")]
+    return _read(next((file for file in files if file.exists()), files[0]))
 
 
 def _read(path: Path) -> str:
@@ -103,16 +104,13 @@ def _read(path: Path) -> str:
         raise BadInput(f"no {path}; give a checkout of SecRepoBench with its git-lfs files") from None
 
 
-def _items(path: Path) -> Sequence[Case]:
-    return load(path)
-
-
 SUITE = Suite(
     Info(name="secrepobench", title="SecRepoBench", items="318 (27 repositories, 15 CWEs)",
-         source="ai-sec-lab/SecRepoBench (a checkout, with git-lfs)", licence="none stated: read from your own checkout",
+         source="ai-sec-lab/SecRepoBench (a checkout, with git-lfs)",
+         licence="none stated: read from your own checkout",
          metric="secure-pass@1; `correct` and `secure` alone are among the scores", engine="container",
          sandboxed=True, clustered=True, max_tokens=8192,
          grader={"version": "1", "prompt": "no-security-reminder, BM25 context", "mode": MODE,
                  "compile_tries": arvo.TRIES, "tests": "those that pass with the real code", "seconds": arvo.SECONDS}),
-    _items, grade, found=identity,
+    load, grade, found=identity,
 )

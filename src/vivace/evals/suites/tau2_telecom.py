@@ -50,7 +50,7 @@ def load(path: Path) -> list[Case]:
         except (KeyError, ValueError) as error:
             raise BadInput(f"{path}: {row.get('id')} is no task of tau2-bench: {error}"[:300]) from error
         if beyond := [one for one in criteria.get("reward_basis", []) if one not in BASES]:
-            raise BadInput(f"{row['id']} is also graded by {beyond[0]}, which telecom's tasks are not; give telecom's file")
+            raise BadInput(f"{row['id']} is also graded by {beyond[0]}, as telecom's tasks are not; give those")
         if state.get("initialization_data") or state.get("message_history"):
             raise BadInput(f"{row['id']} starts from data or messages of its own, which telecom's tasks do not")
         found.append(Case(id=f"{NAME}/{row['id']}", cluster=row["id"].split("]")[0].strip("["), messages=[], target={
@@ -101,8 +101,8 @@ def play(case: Case, client: Client, user: Client, setting: Setting, seed: int, 
     agent, other = sides(case, world, client, user)
     limits = dialogue.Limits(max_tokens=setting.max_tokens, steps=setting.turns or dialogue.STEPS)
     held = dialogue.converse(case.id, agent, other, STOPS, limits, setting.temperature, seed)
-    trajectory, verdict = held.trajectory, held.verdict or grade(case.target["criteria"], world, agent.calls, other.calls)
-    return Attempt(task_id=case.id, repo=case.cluster, sample=sample, model=client.name, trajectory=trajectory,
+    verdict = held.verdict or grade(case.target["criteria"], world, agent.calls, other.calls)
+    return Attempt(task_id=case.id, repo=case.cluster, sample=sample, model=client.name, trajectory=held.trajectory,
                    grade=verdict, others={"user": other.usage})
 
 
@@ -181,7 +181,7 @@ def by_the_book(case: Case) -> tuple[ScriptedClient, ScriptedClient]:
 
 def check(path: Path) -> tuple[list[float], list[float]]:
     """Gold: the reference actions. Wrong: neither side does anything."""
-    gold, wrong = [], []
+    gold, wrong = list[float](), list[float]()
     for case in load(path):
         idle = case.model_copy(update={"target": {**case.target, "criteria": {}}})
         for scores, script in ((gold, case), (wrong, idle)):

@@ -1,7 +1,8 @@
 """Terminal-Bench 2: tasks in Harbor's format, worked on with a shell in their container, graded by their own tests.
 
-The agent is ours (profile `mini`: one shell). tests/ come into the container only after it has stopped. Where no engine
-is, a task whose Dockerfile only copies files and that needs no network is played in the sandbox; others have no verdict.
+The agent is ours (profile `mini`: one shell). tests/ come into the container only after it has stopped. Where no
+engine is, a task whose Dockerfile only copies files and that needs no network is played in the sandbox; others have no
+verdict.
 """
 
 from __future__ import annotations
@@ -170,9 +171,9 @@ def play(task: HarborTask, client: Client, setting: Setting, seed: int, sample: 
 
 def _work(task: HarborTask, place: Place, client: Client, setting: Setting, seed: int) -> Trajectory:
     network = "There is a network." if task.network else "There is no network."
+    words = ASK.format(instruction=task.instruction.strip(), workdir=place.workdir, network=network)
     asked = Task(id=task.id, family="terminal", stage="real", env="container", repo=task.cluster, split="eval",
-                 licence="", bug_patch="", gold_patch="", FAIL_TO_PASS=[], PASS_TO_PASS=[], problem_statement=ASK.format(
-                     instruction=task.instruction.strip(), workdir=place.workdir, network=network))
+                 licence="", bug_patch="", gold_patch="", FAIL_TO_PASS=[], PASS_TO_PASS=[], problem_statement=words)
     allowed = limits(setting, task)
     window = getattr(client, "window", allowed.max_context)
     allowed = allowed.model_copy(update={"max_context": min(allowed.max_context, window)})
