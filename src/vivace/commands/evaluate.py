@@ -30,6 +30,7 @@ def evaluate(
     temperature: Annotated[float, typer.Option(min=0.0)] = 0.0,
     seed: Annotated[int, typer.Option()] = 0,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Generated tokens of an attempt.")] = None,
+    turns: Annotated[int, typer.Option(min=0, help="Turns of an agent or a dialogue; 0: the suite's own.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Attempts at a time.")] = 16,
     judge: Annotated[str | None, typer.Option(help="Judge where one is needed; never the model under test.")] = None,
     user: Annotated[str | None, typer.Option(help="Model that plays the user, where a suite has one.")] = None,
@@ -68,7 +69,7 @@ def evaluate(
         raise BadInput("two models have the same name; give them labels: --model a=PATH --model b=PATH")
     roles = {role: open_model(text, {}) for role, text in (("judge", judge), ("user", user)) if text}
     plan = Plan(found, where, opened[0], opened[1:], roles, out, limit, repeats, seed, temperature, max_tokens,
-                workers=workers, inspect=inspect, command=shlex.join(["vivace", *sys.argv[1:]]))
+                turns=turns, workers=workers, inspect=inspect, command=shlex.join(["vivace", *sys.argv[1:]]))
     try:
         result, whole = run(plan, Budget(budget_tokens, budget_seconds, budget_dollars))
     except KeyboardInterrupt:

@@ -54,7 +54,7 @@ class ClientAPI(ModelAPI):  # type: ignore[misc]
                  client: Client | None = None, connections: int = 16) -> None:
         super().__init__(model_name=model_name)
         if client is None and not openers:
-            raise BadInput("no model; ask for it through the installed package: inspect eval TASK --model vivace/FOLDER")
+            raise BadInput("no model; install the package, then: inspect eval TASK --model vivace/FOLDER")
         self.client, self.connections = client or openers[0](model_name), connections
         self.waiting: dict[int, _Call] = {}
 

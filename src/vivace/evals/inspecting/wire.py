@@ -77,7 +77,8 @@ def to_output(model: str, answer: Completion) -> Any:
     """A completion with its tokens, read from the cache apart."""
     usage = answer.usage
     reason = "max_tokens" if answer.finish_reason == "length" else "tool_calls" if answer.message.tool_calls else "stop"
-    return ModelOutput(model=model, choices=[ChatCompletionChoice(message=_to_chat(answer.message), stop_reason=reason)],
+    choice = ChatCompletionChoice(message=_to_chat(answer.message), stop_reason=reason)
+    return ModelOutput(model=model, choices=[choice],
                        usage=ModelUsage(input_tokens=usage.input_tokens - usage.cached_tokens,
                                         input_tokens_cache_read=usage.cached_tokens, output_tokens=usage.output_tokens,
                                         total_tokens=usage.input_tokens + usage.output_tokens))

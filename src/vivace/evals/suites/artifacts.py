@@ -1,7 +1,7 @@
 """ArtifactsBench: pages and pictures that a model writes, rendered for real and scored by a judge that sees them.
 
-The last <html> block of an answer (else the last <svg>) is opened in Chromium inside the sandbox; three screenshots of
-the whole page, a second apart, go to the judge with the question, the answer and the item's checklist.
+The page of an answer (else its last <svg>) is opened in Chromium inside the sandbox; three screenshots of the whole
+page, a second apart, go to the judge with the question, the answer and the item's checklist.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ SHOWN = "The images are screenshots of the whole page after loading, one second 
 UNSEEN = "The page could not be rendered ({why}); there are no screenshots."
 _HTML = re.compile(r"<html[^>]*>.*?</html>", re.DOTALL)
 _SVG = re.compile(r"<svg[^>]*>.*?</svg>", re.DOTALL)
+_FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+_LINKS = re.compile(r"""<link[^>]*rel=["'](?:stylesheet|preload)["'][^>]*href=["']((?!https?://).*?)["']""")
+_SCRIPTS = re.compile(r"""<script[^>]*src=["']((?!https?://).*?)["']""")
+_LINK = re.compile(r"""<link[^>]*href=["'](.*?)["'][^>]*>""")
+_SCRIPT = re.compile(r"""<script[^>]*src=["'](.*?)["'][^>]*>""")
 _SCORES = tuple(re.compile(rf'"{name}":\s*"?(\d+(?:\.\d+)?)') for name in ("Overall Score", "总体打分"))
 
 
@@ -77,11 +83,41 @@ def grade(case: Case, text: str, bench: Bench) -> Grade:
 
 
 def artifact(text: str) -> str | None:
-    """The last html block of an answer, else the last svg."""
+    """What is rendered of an answer: its first fenced html with the answer's styles and scripts in it, else its last
+    <html>, else its last <svg>. None where there is neither <html> nor <svg>."""
     for pattern in (_HTML, _SVG):
         if found := pattern.findall(text):
-            return str(found[-1])
+            return (assembled(text) if pattern is _HTML else None) or str(found[-1])
     return None
+
+
+def assembled(text: str) -> str | None:
+    """The first fenced html of an answer; files that it links to are taken from the answer's fenced css and javascript.
+
+    A fence's file is the one named in the line before it, else the next that the page asks for, as published.
+    """
+    blocks = [(match.group(1).lower(), match.group(2), text[: match.start()].split("\n")) for match in
+              _FENCE.finditer(text)]
+    pages = [code for language, code, _ in blocks if language == "html"]
+    if not pages:
+        return None
+    files: dict[str, str] = {}
+    kinds = (("css", "css", _LINKS, "styles.css"), ("javascript", "js", _SCRIPTS, "script.js"))
+    for kind, suffix, asks, default in kinds:
+        asked = asks.findall(pages[-1])
+        for language, code, before in blocks:
+            if language == kind:
+                said = re.findall(rf"([\w\-/]+\.{suffix})", before[-2] if len(before) > 1 else "", re.IGNORECASE)
+                name = default if not asked else said[0] if said else asked[0]
+                asked = [one for one in asked if one != name]
+                files[name] = code
+    page = _LINK.sub(lambda match: _inside(match, files, ".css", "style"), pages[0])
+    return _SCRIPT.sub(lambda match: _inside(match, files, ".js", "script"), page)
+
+
+def _inside(match: re.Match[str], files: Mapping[str, str], suffix: str, tag: str) -> str:
+    name = match.group(1)
+    return f"<{tag}>{files[name]}</{tag}>" if name in files and name.endswith(suffix) else match.group(0)
 
 
 def verdict(reply: str) -> float | None:
@@ -100,7 +136,8 @@ SUITE = Suite(
     Info(name="artifacts-bench", title="ArtifactsBench", items="1,825", licence="CC-BY-4.0", roles=("judge",),
          source="tencent/ArtifactsBenchmark (dataset/artifacts_bench.json)", engine="browser", sandboxed=True,
          metric="mean of the judge's scores", max_tokens=32_768,
-         grader={"version": "1", "measure": "score", "artifact": "last <html>, else last <svg>",
+         grader={"version": "1", "measure": "score",
+                 "artifact": "first fenced html with its css and js, else last <html>, else last <svg>",
                  "screenshots": f"{browser.SHOTS} of the whole page, {browser.GAP_S:g} s apart", "tries": TRIES,
                  "judge_prompt": "ours, the benchmark's checklist and scale", "answer_characters": LONGEST,
                  "not_rendered": "judged on the text, as published", "solved_from": f"{SOLVED:g} (ours)"},
