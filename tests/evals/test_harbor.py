@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,6 @@ from vivace.sandbox import ExecLimits
 
 DATA = shipped("terminal-bench-2.0")
 IMAGE = "docker.io/library/debian:bookworm-slim"
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(containers.SETTING, "none")
-    containers.engine.cache_clear()
-    yield
-    containers.engine.cache_clear()
 
 
 def has_image() -> bool:
@@ -120,14 +111,14 @@ def test_which_dockerfiles_only_copy(tmp_path: Path) -> None:
 
 
 def test_an_agent_works_where_the_task_says_and_is_graded_there(no_engine: None) -> None:
-    solve = "cut -d' ' -f1 /app/access.log | LC_ALL=C sort | uniq -c | sort -rn | head -1"
+    solve = "cut -d' ' -f1 /app/access.log | sort | uniq -c"
     right = types("pwd; ls /tests/", solve, "echo 10.0.0.31 > /app/busiest.txt")
     attempt = terminal_bench.play(task(), right, Setting(4096), 0, 0)
     assert (attempt.grade.status, attempt.grade.scores) == ("solved", {"reward": 1.0})
     results = [message.content for message in attempt.trajectory.messages if message.role == "tool"]
     assert "/tests" in results[0]  # and it is not there yet
     assert "exit code" in results[0]
-    assert "3 10.0.0.31" in results[1] or "2 10.0.0.31" in results[1]
+    assert "2 10.0.0.31" in results[1]
     wrong = terminal_bench.play(task(), types("echo 10.0.0.7 > busiest.txt"), Setting(4096), 0, 0)
     assert (wrong.grade.status, wrong.grade.scores) == ("failed", {"reward": 0.0})
     assert terminal_bench.play(task(), types(*["true"] * 9), Setting(4096, turns=2), 0, 0).grade.status == "budget"

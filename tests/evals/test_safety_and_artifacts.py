@@ -41,7 +41,7 @@ class Looks:
 
 
 PAGE = """<html><body><p id="n">0</p><script>
-setInterval(() => { document.getElementById("n").style.height = (n.offsetHeight + 40) + "px"; }, 300)
+setInterval(() => { n.textContent = Number(n.textContent) + 1 }, 300)
 </script></body></html>"""
 
 

@@ -24,9 +24,10 @@ from vivace.evals.suites.questions import refuses
 from vivace.evals.suites.rows import resolve, rows
 
 QUESTIONS = [name for name in MODULES if name != "vivace-bench"]
-SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench"}
+SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench",
+        "artifacts-bench", "secrepobench"}
 
-ONE_ITEM = {"swebench-verified", "swebench-multilingual", "swebench-pro", "cyberseceval-injection"}
+ONE_ITEM = {"swebench-verified", "swebench-multilingual", "swebench-pro", "cyberseceval-injection", "secrepobench"}
 """Their sample is a single authored item; every other suite has two at least."""
 
 
@@ -52,6 +53,7 @@ class Answers:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
                                   for name in QUESTIONS])
+@pytest.mark.usefixtures("no_engine")
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")

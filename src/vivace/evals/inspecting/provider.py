@@ -46,7 +46,7 @@ class _Call:
             self.error = error
 
 
-@modelapi("vivace")  # type: ignore[untyped-decorator]
+@modelapi("vivace")
 class ClientAPI(ModelAPI):  # type: ignore[misc]
     """Any client of ours behind Inspect's interface, or the one that `openers` make of a name."""
 

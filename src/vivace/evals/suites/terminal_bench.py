@@ -196,7 +196,7 @@ def checker(load: Callable[[Path], Sequence[HarborTask]]) -> Callable[[Path], tu
     """Gold: the task's own solution. Wrong: nothing done. As Harbor's oracle and nop."""
 
     def check(path: Path) -> tuple[list[float], list[float]]:
-        gold, wrong = [], []
+        gold, wrong = list[float](), list[float]()
         for task in load(path):
             for scores, solved in ((gold, True), (wrong, False)):
                 with opened(task) as place:
