@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attempts_by_hand import make_attempt
+from attempts_by_hand import has_browser, make_attempt
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Completion, Grade, Message, Pictured, Sampling
 from vivace.evals import compare
 from vivace.evals.cardtable import build, detail, markdown
-from vivace.evals.graders import arvo, browser
+from vivace.evals.graders import arvo
 from vivace.evals.graders.rouge import rouge
 from vivace.evals.runs import SuiteRun
 from vivace.evals.status import answers, shipped
@@ -43,13 +43,6 @@ class Looks:
 PAGE = """<html><body><p id="n">0</p><script>
 setInterval(() => { n.textContent = Number(n.textContent) + 1 }, 300)
 </script></body></html>"""
-
-
-def has_browser() -> bool:
-    try:
-        return browser.browser().exists()
-    except BadInput:
-        return False
 
 
 @pytest.mark.slow

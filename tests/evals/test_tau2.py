@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from vivace.commands.evaluate import _data as data_of
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.files import write_json
 from vivace.core.types import Completion, Message, ToolCall, Usage
 from vivace.evals.graders import tau2
 from vivace.evals.status import shipped
-from vivace.evals.suites import dialogue, tau2_telecom
+from vivace.evals.suites import dialogue, get_suite, tau2_telecom
 from vivace.evals.suites.base import Case, Setting
 from vivace.harness.clients.scripted import ScriptedClient
 
@@ -140,6 +141,12 @@ def test_the_published_tasks_are_solved_by_their_own_actions() -> None:
     assert "split base" in words
     gold, wrong = tau2_telecom.check(path)
     assert (len(gold), sum(gold), sum(wrong)) == (114, 114, 0)
+
+
+def test_the_published_tasks_are_the_default() -> None:
+    path, words = data_of([get_suite("tau2-telecom")], [])["tau2-telecom"]
+    assert words == f"{tau2.PACKAGE.pin}, split base"
+    assert len(tau2_telecom.load(path)) == 114
 
 
 def test_the_version_of_the_dialogue_is_part_of_the_identity() -> None:

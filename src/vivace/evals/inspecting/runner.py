@@ -7,7 +7,6 @@ depend on who ran them.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,8 @@ def _run(column: Column, client: Seen, missing: Sequence[tuple[Item, int]], work
     task = Task(dataset=MemoryDataset(samples), solver=attempt(column, missing, watch), scorer=verdict(measure),
                 metrics=[mean() if measure else accuracy(), stderr()], metadata=known,
                 name=str(column.identity.get("suite", "suite")), model=client.model)
-    display = None if sys.stdout.isatty() else "none"
-    log = run(task, log_dir=str(logs), max_samples=workers, display=display, fail_on_error=True)[0]
+    # The live table is ours: two programs cannot redraw one terminal.
+    log = run(task, log_dir=str(logs), max_samples=workers, display="none", fail_on_error=True)[0]
     if log.status != "success":
         raise InfraError(f"Inspect ended with {log.status}: {getattr(log.error, 'message', '')}; see {log.location}")
 
