@@ -117,13 +117,17 @@ def test_entities(said: str, score: float, status: str) -> None:
 
 def test_published_figures_of_cyberbench_are_over_whole_data_sets() -> None:
     cases = cyberbench.load(shipped("cyberbench"))
-    attempts = []
-    for case in cases:
-        said = "phishing" if case.cluster == "email" else answers("cyberbench")[case.id]["gold"]
-        attempt = make_attempt(case.id)
-        grade = cyberbench.grade(case, said, Bench())
-        attempts.append(attempt.model_copy(update={"repo": case.cluster, "grade": grade}))
-    found = cyberbench.figures(attempts)
+
+    def figures(email: str) -> dict[str, float]:
+        attempts = []
+        for case in cases:
+            gold = answers("cyberbench")[case.id]["gold"]
+            grade = cyberbench.grade(case, email if email and case.cluster == "email" else gold, Bench())
+            attempts.append(make_attempt(case.id).model_copy(update={"repo": case.cluster, "grade": grade}))
+        return cyberbench.figures(attempts)
+
+    assert figures("")["cyberbench"] == 1.0
+    found = figures("phishing")
     assert found["email"] == pytest.approx(2 / 3)  # one of one found, and one too many
     assert found["cyner"] == found["secmmlu"] == found["cynews"] == 1.0
     assert found["cyberbench"] == pytest.approx((3 + 2 / 3) / 4)
@@ -188,14 +192,14 @@ def scored(model: str, *scores: float, **grader: Any) -> SuiteRun:
 
 
 def test_a_benchmark_may_be_measured_by_a_score() -> None:
-    base, run = scored("a", 0.2, 0.4, 0.7, measure="score"), scored("b", 0.5, 0.7, 0.9, measure="score")
+    base, run = scored("a", 0.2, 0.4, 0.7, measure="score"), scored("b", 0.5, 0.3, 0.9, measure="score")
     result = build({"artifacts-bench": (base, [run])}, {})
     suite = result["suites"]["artifacts-bench"]
-    assert suite["models"]["b"]["pass_rate"] == pytest.approx(0.7)
-    assert suite["models"]["b"]["solved_rate"] == pytest.approx(2 / 3)
-    assert suite["differences"]["b"]["pass_diff"] == pytest.approx(0.8 / 3)
-    assert suite["differences"]["b"]["p"] == pytest.approx(0.25)  # of eight sign patterns two are as far out
-    assert "70.0%" in markdown(result)
+    assert suite["models"]["b"]["pass_rate"] == pytest.approx(1.7 / 3)
+    assert suite["models"]["b"]["solved_rate"] == pytest.approx(1 / 3)
+    assert suite["differences"]["b"]["pass_diff"] == pytest.approx(0.4 / 3)
+    assert suite["differences"]["b"]["p"] == pytest.approx(0.5)  # of eight sign patterns four are as far out
+    assert "56.7%" in markdown(result)
     plain = build({"artifacts-bench": (scored("a", 0.2, 0.4, 0.7), [])}, {})
     assert plain["suites"]["artifacts-bench"]["models"]["a"]["pass_rate"] == pytest.approx(1 / 3)
 

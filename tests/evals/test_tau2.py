@@ -72,6 +72,7 @@ def test_two_worlds_do_not_share_a_phone() -> None:
     ({"name": "f", "arguments": {"a": 2.0}}, {"name": "f", "arguments": {"a": 2}}, True),
     ({"name": "f", "arguments": {"a": 2.0}}, {"name": "f", "arguments": {"a": 2, "b": 1}}, False),
     ({"name": "f", "arguments": {"a": 1, "b": 2}, "compare_args": ["b"]}, {"name": "f", "arguments": {"b": 2}}, True),
+    ({"name": "f", "arguments": {"a": 1, "b": 2}, "compare_args": ["b"]}, {"name": "f", "arguments": {"a": 1}}, False),
     ({"name": "f", "arguments": {"a": 1}, "compare_args": []}, {"name": "f", "arguments": {}}, True),
     ({"name": "f", "arguments": {"a": [1, 2]}}, {"name": "f", "arguments": {"a": [2, 1]}}, True),
     ({"name": "f", "arguments": {"a": [1, 2]}}, {"name": "f", "arguments": {"a": [2, 2]}}, False),
