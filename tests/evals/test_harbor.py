@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from vivace.core.errors import BadInput, InfraError
+from vivace.core.errors import BadInput, InfraError, SandboxError
 from vivace.core.types import Message, ToolCall
 from vivace.evals import containers
 from vivace.evals.status import shipped
 from vivace.evals.suites import harbor, terminal_bench
 from vivace.evals.suites.base import Setting
 from vivace.harness.clients.scripted import ScriptedClient
-from vivace.sandbox import ExecLimits
+from vivace.sandbox import ExecLimits, Workspace, open_sandbox
 
 DATA = shipped("terminal-bench-2.0")
 IMAGE = "docker.io/library/debian:bookworm-slim"
@@ -133,6 +133,15 @@ def test_tasks_that_need_an_image_say_so(no_engine: None) -> None:
     attempt = terminal_bench.play(task(network=True), types(), Setting(99), 0, 0)
     assert attempt.grade.status == "invalid"
     assert "it needs the network, and no container engine answers" in attempt.grade.detail
+
+
+def test_other_names_of_places_need_a_sandbox_that_mounts(tmp_path: Path) -> None:
+    try:
+        sandbox = open_sandbox("landlock")
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with Workspace(tmp_path, sandbox, names={"/app": "."}) as workspace, pytest.raises(SandboxError, match="as /app"):
+        workspace.exec(["true"])
 
 
 def test_a_named_engine_has_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
