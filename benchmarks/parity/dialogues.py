@@ -75,9 +75,7 @@ class _Upstream:
         state = self.state(model=self.model.ModelName("mockllm/model"), sample_id="s", epoch=1, input="", messages=[],
                            metadata=metadata.model_dump(), store=store)
         await self.solver.telecom_initializer()(state, None)
-        held = self.store.store_as(self.agents.StoredAgentState, "TelecomAgent") if hasattr(
-            self.store, "store_as") else import_module("inspect_ai.util").store_as(
-                self.agents.StoredAgentState, "TelecomAgent")
+        held = import_module("inspect_ai.util").store_as(self.agents.StoredAgentState, "TelecomAgent")
         agent: list[Any] = []
         for at, action in enumerate(actions):
             who = action["requestor"]
