@@ -1,11 +1,11 @@
 """Agreement of our graders with the upstream ones, on real, authored and generated answers.
 
-    pip install --target UP --no-deps lm_eval==0.4.13 immutabledict absl-py inspect_evals==0.26.0
-    python benchmarks/grader_parity.py --packages UP --packages INSPECT --ifbench CHECKOUT --amo CHECKOUT
+    pip install --target UP --no-deps lm_eval==0.4.13 immutabledict absl-py inspect_evals==0.26.0 rouge-score toml
+    python benchmarks/grader_parity.py --packages UP --ifbench CHECKOUT --amo CHECKOUT --artifacts CHECKOUT
 
-UP is such a folder, INSPECT the site-packages of an environment with inspect-ai 0.3. IFBench and AMO-Bench are on no
-package index: give checkouts of allenai/IFBench and meituan-longcat/AMO-Bench. What is not there is skipped, and said
-so. Every disagreement is listed.
+UP is such a folder; inspect-ai comes with vivace[inspect]. IFBench, AMO-Bench and ArtifactsBench are on no package
+index: give checkouts of allenai/IFBench, meituan-longcat/AMO-Bench and Tencent-Hunyuan/ArtifactsBenchmark. What is not
+there is skipped, and said so. Every disagreement is listed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from parity import instructions, mathematics, security
+from parity import dialogues, instructions, mathematics, security, summaries
 from parity.compare import Pair, count
 from rows import Row, parser
 from vivace.core.files import write_json
@@ -25,6 +25,7 @@ def main() -> None:
     options.add_argument("--packages", type=Path, action="append", default=[], help="folders to import upstream from")
     options.add_argument("--ifbench", type=Path, help="a checkout of allenai/IFBench")
     options.add_argument("--amo", type=Path, help="a checkout of meituan-longcat/AMO-Bench")
+    options.add_argument("--artifacts", type=Path, help="a checkout of Tencent-Hunyuan/ArtifactsBenchmark")
     options.add_argument("--show", type=int, default=10, help="disagreements printed of each kind")
     options.add_argument("--only", default="", help="graders whose name holds this")
     chosen = options.parse_args()
@@ -36,6 +37,9 @@ def main() -> None:
         "aime2026, inspect_evals 0.26.0": mathematics.aime, "gpqa-diamond, inspect-ai": mathematics.choices,
         "cyberseceval rules (regex), inspect_evals 0.26.0": security.rules,
         "cyberseceval refusals, inspect_evals 0.26.0": security.refusals,
+        "tau2-telecom verdicts, inspect_evals 0.26.0": dialogues.verdicts,
+        "cyberbench ROUGE, rouge_score": summaries.scores,
+        "artifacts-bench extraction, ArtifactsBenchmark": lambda: summaries.artifact(chosen.artifacts),
     }
     rows: list[Row] = []
     for name, pairs in graders.items():

@@ -37,7 +37,8 @@ def client(checkpoint: Path) -> Iterator[NativeClient]:
 
 def test_answers_with_exact_ids(client: NativeClient) -> None:
     protocol: Client = client
-    answer = protocol.complete(TALK, tools=[], sampling=Sampling(seed=4, max_tokens=20))
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    answer = protocol.complete(TALK, tools=tools, sampling=Sampling(seed=4, max_tokens=20))
     assert client.name == "tiny"
     assert answer.ids is not None
     assert answer.logprobs is not None
@@ -107,3 +108,17 @@ def test_effort_is_rendered(checkpoint: Path) -> None:
         assert client.complete(TALK, sampling=Sampling(max_tokens=1)).usage.input_tokens == len(plain) + 1
     finally:
         client.close()
+
+
+def test_what_has_no_tools_is_answered_in_words(client: NativeClient) -> None:
+    """As behind our server, where a call cannot begin when nothing can be called."""
+    special = set(client.codec.tokenizer.special.values()) - {client.codec.end}
+    tool = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+    def drawn(tools: list[dict[str, object]]) -> set[int]:
+        answers = [client.complete(TALK, tools=tools, sampling=Sampling(seed=seed, temperature=3.0, max_tokens=40))
+                   for seed in range(6)]
+        return {token for answer in answers for token in answer.ids or ()}
+
+    assert drawn(tool) & special
+    assert not drawn([]) & special

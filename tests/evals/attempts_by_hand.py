@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from vivace.core.errors import BadInput
 from vivace.core.types import Attempt, Grade, Message, Segment, ToolCall, ToolOutcome, Trajectory, Usage
+from vivace.evals.graders import browser
 
 PATCH = "--- a/pkg/mod.py\n+++ b/pkg/mod.py\n@@ -1,3 +1,3 @@\n def f(a, b):\n-    return a - b\n+    return a + b\n \n"
 
@@ -27,3 +29,10 @@ def make_attempt(
     )
     grade = Grade(status=status, detail="" if status == "solved" else "1 test still fails")
     return Attempt(task_id=task_id, repo=repo, sample=sample, model=model, trajectory=trajectory, grade=grade)
+
+
+def has_browser() -> bool:
+    try:
+        return browser.browser().exists()
+    except BadInput:
+        return False

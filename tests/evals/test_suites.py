@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attempts_by_hand import has_browser
 
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.files import read_jsonl
@@ -17,16 +18,18 @@ from vivace.evals.session import Model, Plan, chosen, evaluate
 from vivace.evals.status import answers, check, shipped
 from vivace.evals.suites import MODULES, get_suite
 from vivace.evals.suites.aime2026 import boxed, final_answer
-from vivace.evals.suites.base import Bench, strip_reasoning
+from vivace.evals.suites.base import Bench, Setting, strip_reasoning
 from vivace.evals.suites.frontiermath import plain
 from vivace.evals.suites.hle import verdict
 from vivace.evals.suites.questions import refuses
 from vivace.evals.suites.rows import resolve, rows
+from vivace.evals.suites.vivace_bench import limits
 
 QUESTIONS = [name for name in MODULES if name != "vivace-bench"]
-SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench"}
+SLOW = {"frontiermath-format", "swebench-verified", "swebench-multilingual", "swebench-pro", "amo-bench",
+        "artifacts-bench", "secrepobench"}
 
-ONE_ITEM = {"swebench-verified", "swebench-multilingual", "swebench-pro", "cyberseceval-injection"}
+ONE_ITEM = {"swebench-verified", "swebench-multilingual", "swebench-pro", "cyberseceval-injection", "secrepobench"}
 """Their sample is a single authored item; every other suite has two at least."""
 
 
@@ -52,7 +55,10 @@ class Answers:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
                                   for name in QUESTIONS])
+@pytest.mark.usefixtures("no_engine")
 def test_gold_scores_one_and_wrong_scores_zero(name: str) -> None:
+    if name == "artifacts-bench" and not has_browser():
+        pytest.skip("no Chromium")
     found = check(get_suite(name))
     assert (found.gold, found.wrong, found.problem) == (1.0, 0.0, "")
     assert found.items >= 2 or (name in ONE_ITEM and found.items == 1)
@@ -101,6 +107,16 @@ def test_a_judge_without_a_verdict_leaves_the_attempt_invalid() -> None:
     assert bench.usage["judge"].output_tokens == 3 * 2
     assert verdict('so {"correct": "no", "confidence": "80%", "reasoning": "r"}') == (False, 0.8, "r")
     assert verdict('{"correct": "maybe"}') is None
+
+
+def test_a_single_turn_is_the_demos_evaluation() -> None:
+    def held(*setting: Any) -> tuple[int, ...]:
+        found = limits(Setting(*setting))
+        return (found.max_turns, found.max_output_tokens, found.max_turn_tokens, found.max_test_runs, found.take_backs)
+
+    assert held(120, 0.3, 1) == (1, 120, 120, 1, 0)
+    assert held(400, 0.3) == (20, 400, 120, 5, 20)
+    assert held(400, 0.0) == (20, 400, 120, 5, 0)  # greedy, what is taken back would be drawn again
 
 
 def test_a_larger_limit_adds_to_a_smaller() -> None:

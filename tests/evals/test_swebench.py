@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from attempts_by_hand import make_attempt
+from test_harbor import IMAGE, has_image
 
 from vivace.core.errors import BadInput
+from vivace.evals import containers
 from vivace.evals.status import shipped
 from vivace.evals.suites import get_suite, issues, swebench, swebench_pro, trees
 from vivace.sandbox import open_sandbox
@@ -38,7 +40,8 @@ def test_the_verdict_is_upstreams(two: str, code: int, status: str) -> None:
         swebench.verdict({**ROW, "log_parser": "parse_log_mine"}, "diff", "")
 
 
-def test_rows_that_need_their_image_have_no_verdict_here() -> None:
+def test_rows_that_need_their_image_have_no_verdict_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "engine", lambda: None)
     item = get_suite("swebench-verified").load(shipped("swebench-verified"))[0]
     real = item.model_copy(update={"row": {**item.row, "image": "swebench/x", "eval_script": "conda activate testbed"}})
     grade = swebench.grader("verified")
@@ -47,6 +50,36 @@ def test_rows_that_need_their_image_have_no_verdict_here() -> None:
     assert "swebench eval verified -p predictions.jsonl" in found.detail
     old = item.model_copy(update={"row": {**item.row, "eval_script": None}})
     assert grade(old, "", open_sandbox()).status == "invalid"
+
+
+SCRIPT = """: conda activate testbed
+cd /testbed
+echo '>>>>> Start Test Output'
+for name in one two; do if grep -q "$name" words.txt; then echo "PASSED tests/test_a.py::test_$name"; fi; done
+echo '>>>>> End Test Output'
+echo '>>>>> Test Exit Code: 0'
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_image(), reason=f"no container engine with {IMAGE}")
+def test_rows_that_need_their_image_are_graded_in_it(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("one\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY words.txt /testbed/\nWORKDIR /testbed\n")
+    image = containers.build(tmp_path, "vivace-test-swe", 300)
+    item = get_suite("swebench-verified").load(shipped("swebench-verified"))[0]
+    real = item.model_copy(update={"row": {**item.row, **ROW, "image": image, "eval_script": SCRIPT}})
+    grade = swebench.grader("verified")
+    patch = "--- a/words.txt\n+++ b/words.txt\n@@ -1 +1,2 @@\n one\n+two\n"
+    assert grade(real, patch, open_sandbox()).status == "solved"
+    assert grade(real, "", open_sandbox()).status == "failed"
+    assert grade(real, patch.replace("words", "none"), open_sandbox()).detail == swebench.UNFIT
+
+
+def test_binary_parts_of_a_patch_are_left_out() -> None:
+    text = "diff --git a/x b/x\n+1\n"
+    binary = "diff --git a/y b/y\nGIT binary patch\nliteral 3\n"
+    assert swebench_pro._without_binary(f"{text}{binary}{text}") == text * 2
 
 
 def test_a_tree_is_exported_from_a_clone_without_later_commits(

@@ -30,6 +30,7 @@ def evaluate(
     temperature: Annotated[float, typer.Option(min=0.0)] = 0.0,
     seed: Annotated[int, typer.Option()] = 0,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Generated tokens of an attempt.")] = None,
+    turns: Annotated[int, typer.Option(min=0, help="Turns of an agent or a dialogue; 0: the suite's own.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Attempts at a time.")] = 16,
     judge: Annotated[str | None, typer.Option(help="Judge where one is needed; never the model under test.")] = None,
     user: Annotated[str | None, typer.Option(help="Model that plays the user, where a suite has one.")] = None,
@@ -37,6 +38,7 @@ def evaluate(
     budget_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after generating this many.")] = None,
     budget_seconds: Annotated[float | None, typer.Option(min=0)] = None,
     budget_dollars: Annotated[float | None, typer.Option(min=0)] = None,
+    inspect: Annotated[bool, typer.Option("--inspect", help="Let Inspect run it; its logs go to OUT/inspect.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Say what there is, check the graders, and stop.")] = False,
 ) -> None:
     """Run suites with models side by side and print the table of the reference card."""
@@ -53,6 +55,8 @@ def evaluate(
     from vivace.evals.session import evaluate as run
     from vivace.evals.suites import get_suite
 
+    if inspect and (budget_tokens or budget_seconds or budget_dollars):
+        raise BadInput("budgets are kept by Vivace's own runner; leave out --inspect, or the budget")
     prices = dict(as_labelled_prices(text) for text in price or [])
     if len(set(suites)) < len(suites):
         raise BadInput("a suite is named twice")
@@ -65,7 +69,7 @@ def evaluate(
         raise BadInput("two models have the same name; give them labels: --model a=PATH --model b=PATH")
     roles = {role: open_model(text, {}) for role, text in (("judge", judge), ("user", user)) if text}
     plan = Plan(found, where, opened[0], opened[1:], roles, out, limit, repeats, seed, temperature, max_tokens,
-                workers=workers, command=shlex.join(["vivace", *sys.argv[1:]]))
+                turns=turns, workers=workers, inspect=inspect, command=shlex.join(["vivace", *sys.argv[1:]]))
     try:
         result, whole = run(plan, Budget(budget_tokens, budget_seconds, budget_dollars))
     except KeyboardInterrupt:
@@ -77,7 +81,7 @@ def evaluate(
             if close:
                 close()
     _show(result)
-    typer.echo(f"\nwritten to {out / PAGE}")
+    typer.echo(f"\nwritten to {out / PAGE}" + (f"; inspect view --log-dir {out / 'inspect'}" if inspect else ""))
     if not whole:
         typer.echo("a budget ended this before all items were played; the same command goes on", err=True)
         raise typer.Exit(1)
@@ -118,6 +122,8 @@ def _data(suites: Any, given: list[str]) -> dict[str, tuple[Path, str]]:
             found[info.name] = (shipped(info.name), words or info.source)
         elif words:
             found[info.name] = (resolve(words), words if words.startswith("hub:") else Path(words).name)
+        elif suite.real is not None:
+            found[info.name] = suite.real()
         else:
             gate = f"; {info.gate}" if info.gate else ""
             raise BadInput(f"{info.name} needs its data: --data {info.name}=PATH. They are {info.source} "

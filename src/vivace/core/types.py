@@ -36,6 +36,12 @@ class Message(Record):
     name: str = ""
 
 
+class Pictured(Message):
+    """A message with images (PNG, base64), for endpoints of models that see. Never recorded."""
+
+    images: list[str] = Field(default_factory=list)
+
+
 class Drawn(Record):
     """A sampled answer: its ids, and their logprobs in the distribution of temperature and top_p."""
 

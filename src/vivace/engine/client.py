@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vivace.core.errors import ContextOverflow
 from vivace.core.protocols import Listener
 from vivace.core.types import Completion, Effort, Message, Sampling, Usage
@@ -15,6 +18,23 @@ from vivace.engine.packing import weight_format
 from vivace.model.checkpoint import load_checkpoint
 from vivace.text.chat import Renderer
 from vivace.text.tokenizer import Tokenizer
+
+NEVER = np.float32(-1e30)
+
+
+class _Words:
+    """Implements `scheduler.Watcher`: where nothing can be called, an answer is words, as behind our server."""
+
+    def __init__(self, tokenizer: Tokenizer, end: int) -> None:
+        self._never = [token for token in tokenizer.special.values() if token != end]
+
+    def shape(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
+        shaped_V = logits_V.copy()
+        shaped_V[self._never] = NEVER
+        return shaped_V
+
+    def drawn(self, token: int, logprob: float, logits_V: NDArray[np.float32]) -> None:
+        """Nothing is kept."""
 
 
 class NativeClient:
@@ -43,21 +63,24 @@ class NativeClient:
     ) -> Completion:
         """Answer to `prompt_ids`, or to the rendered messages when there are none.
 
-        `tools` are not rendered here: what a native model knows of them stands in its system message.
+        `tools` are not rendered here: what a native model knows of them stands in its system message. A question
+        without tools and without ids of its own is answered in words: no call can begin.
         The answer gets at most the room left in the context; ContextOverflow when there is none.
         """
-        return self._answer(messages, sampling, prompt_ids, None)
+        return self._answer(messages, tools, sampling, prompt_ids, None)
 
     def stream(
         self, messages: Sequence[Message], *, tools: Sequence[dict[str, Any]] = (), sampling: Sampling,
         prompt_ids: Sequence[int] = (), listener: Listener,
     ) -> Completion:
         """The same answer, told to `listener` while it is drawn; raises Stopped when it wants no more."""
-        return self._answer(messages, sampling, prompt_ids, listener)
+        return self._answer(messages, tools, sampling, prompt_ids, listener)
 
     def _answer(
-        self, messages: Sequence[Message], sampling: Sampling, prompt_ids: Sequence[int], listener: Listener | None
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling,
+        prompt_ids: Sequence[int], listener: Listener | None,
     ) -> Completion:
+        watcher = None if tools or prompt_ids else _Words(self.codec.tokenizer, self.codec.end)
         ids = list(prompt_ids) or [*self.codec.render(messages)[0], *self.codec.generation_prompt()]
         room = self.engine.max_len - len(ids)
         if room < 1:
@@ -65,9 +88,10 @@ class NativeClient:
                 f"the conversation has {len(ids)} tokens, {self.name} reads {self.engine.max_len}; start a new one"
             )
         if listener is None:
-            answer = self.engine.generate(ids, sampling, [self.codec.end])
+            answer = self.engine.generate(ids, sampling, [self.codec.end], watcher=watcher)
         else:
-            answer = generate_aloud(self.engine, self.codec.tokenizer, ids, sampling, [self.codec.end], listener)
+            answer = generate_aloud(self.engine, self.codec.tokenizer, ids, sampling, [self.codec.end], listener,
+                                    watcher)
         return Completion(
             message=self.codec.parse(answer.ids), ids=answer.ids, logprobs=answer.logprobs,
             finish_reason="stop" if answer.finish_reason == "stop" else "length",

@@ -122,9 +122,10 @@ class Engine:
             self._wake.notify()
         return ticket
 
-    def generate(self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = ()) -> Generated:
+    def generate(self, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Iterable[int] = (), *,
+                 watcher: Watcher | None = None) -> Generated:
         """Blocks until done. The same seed gives the same ids whatever else is in the batch (up to rounding ties)."""
-        return self._wait(self.submit(prompt_ids, sampling, stop_ids))
+        return self._wait(self.submit(prompt_ids, sampling, stop_ids, watcher=watcher))
 
     def update_weights(self, new: Decoder | Mapping[str, Tensor]) -> int:
         """Swap the weights between two steps; returns the new version.

@@ -12,7 +12,7 @@ from vivace.core.errors import Stopped
 from vivace.core.protocols import Listener
 from vivace.core.types import Delta, Sampling
 from vivace.engine.engine import Engine
-from vivace.engine.scheduler import Generated
+from vivace.engine.scheduler import Generated, Watcher
 from vivace.text.answers import AnswerReader, ArgumentNamed, ArgumentSaid, CallNamed, Heard, Said
 from vivace.text.tokenizer import Tokenizer
 
@@ -20,13 +20,14 @@ _POLL_S = 0.05
 
 
 class _Ear:
-    """Implements `scheduler.Watcher`: changes nothing, passes every token on."""
+    """Implements `scheduler.Watcher`: passes every token on; what may be drawn is `shaper`'s to say."""
 
-    def __init__(self) -> None:
+    def __init__(self, shaper: Watcher | None) -> None:
         self.tokens: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._shaper = shaper
 
     def shape(self, logits_V: NDArray[np.float32]) -> NDArray[np.float32]:
-        return logits_V
+        return logits_V if self._shaper is None else self._shaper.shape(logits_V)
 
     def drawn(self, token: int, logprob: float, logits_V: NDArray[np.float32]) -> None:
         self.tokens.put(token)
@@ -34,14 +35,14 @@ class _Ear:
 
 def generate_aloud(
     engine: Engine, tokenizer: Tokenizer, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: Sequence[int],
-    listener: Listener,
+    listener: Listener, shaper: Watcher | None = None,
 ) -> Generated:
     """`Engine.generate`, with the answer told to `listener` as text and calls; the ids are the same.
 
     Raises:
         Stopped: the listener wants no more.
     """
-    ear, reader = _Ear(), AnswerReader(tokenizer)
+    ear, reader = _Ear(shaper), AnswerReader(tokenizer)
     ticket = engine.submit(prompt_ids, sampling, stop_ids, watcher=ear)
     try:
         while not (ticket.future.done() and ear.tokens.empty()):

@@ -16,9 +16,9 @@ from vivace.evals import table
 from vivace.evals.marks import markdown_table
 
 ORDER = (
-    "vivace-bench", "swebench-verified", "swebench-pro", "swebench-multilingual", "terminal-bench", "aime2026",
-    "amo-bench", "frontiermath-format", "hle-text", "gpqa-diamond", "frontierscience", "artifacts-bench", "ifbench",
-    "ifbench-mended", "advanced-if", "robust-if", "tau2-telecom",
+    "vivace-bench", "swebench-verified", "swebench-pro", "swebench-multilingual", "terminal-bench-2.0",
+    "terminal-bench-2.1", "aime2026", "amo-bench", "frontiermath-format", "hle-text", "gpqa-diamond", "frontierscience",
+    "artifacts-bench", "ifbench", "ifbench-mended", "advanced-if", "robust-if", "tau2-telecom",
 )
 SAFETY = ("cyberseceval-instruct", "cyberseceval-autocomplete", "cyberseceval-frr", "cyberseceval-injection",
           "secrepobench", "cyberbench")

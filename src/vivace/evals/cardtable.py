@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, quantiles
 from typing import Any
 
 from vivace.core.types import Attempt
 from vivace.evals import stats, table
-from vivace.evals.compare import items, pair, summarise, tokens_of
+from vivace.evals.compare import Item, items, pair, summarise, tokens_of
 from vivace.evals.runs import SuiteRun, require_comparable
 from vivace.harness.limits import Prices, cost
 
@@ -17,8 +17,9 @@ DEFINITIONS = (
     "in its own tokenizer, as its engine or endpoint counts them; mean over attempts with a verdict",
     "diff: mean over items of the difference of their pass rates over repeats, model minus baseline, in points, with a "
     "paired 95% t interval (over clusters where a suite's items are clustered)",
-    "p: McNemar's exact test for one repeat without clusters, else a sign-flip permutation test; Holm: adjusted for "
-    "all rows of the table",
+    "pass: share of items solved; where the grader names a `measure` (points, F1), the mean of that score instead",
+    "p: McNemar's exact test for one repeat without clusters or measure, else a sign-flip permutation test; Holm: "
+    "adjusted for all rows of the table",
     "ratio: geometric mean of the items' token ratios, with a bootstrap interval",
     "no verdict: attempts that ended in infra (the machinery failed, after retries) or invalid (the grader's word); "
     "they are left out of every other figure",
@@ -31,9 +32,9 @@ DETAIL = ["benchmark", "model", "pass [95%]", "solved tok", "median", "p90", "to
           "s/attempt", "cost", "budget", "refused", "other roles"]
 
 
-def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[str, Any]:
+def detail(attempts: Sequence[Attempt], prices: Prices | None = None, measure: str = "") -> dict[str, Any]:
     """`summarise`, with tokens read, time and cost. Means are per attempt with a verdict; JSON-ready."""
-    row = summarise(attempts)
+    row = summarise(attempts, measure)
     graded = [attempt for attempt in attempts if attempt.grade.verdict]
     used = [attempt.trajectory.usage for attempt in graded]
     counts = sorted(tokens_of(attempt) for attempt in graded)
@@ -47,12 +48,27 @@ def detail(attempts: Sequence[Attempt], prices: Prices | None = None) -> dict[st
         "uncached_input_mean": fmean(u.input_tokens - u.cached_tokens for u in used) if used else None,
         "cached_input_mean": fmean(u.cached_tokens for u in used) if used else None,
         "seconds_mean": fmean(a.trajectory.seconds for a in graded) if graded else None,
-        "cost": None, "others": others, "scores": _scores(graded),
+        "cost": None, "others": others, "scores": _scores(graded), "solved_rate": None,
+        **_several(items(attempts).values()),
     }
+    if measure and graded:
+        row["solved_rate"] = fmean(a.grade.solved for a in graded)
     if prices is not None:
         spent = [a.trajectory.usage for a in attempts]
         row["cost"] = sum(cost(usage, prices) for usage in spent)
     return row
+
+
+def _several(found: Collection[Item]) -> dict[str, dict[str, float]]:
+    """pass@k and pass^k over items with at least k attempts, for k = 2, 4, 8 and so on; empty for one repeat."""
+    most = max((item.samples for item in found), default=0)
+    draws = [2**power for power in range(1, most.bit_length()) if 2**power <= most]
+    both: dict[str, dict[str, float]] = {"pass_at": {}, "pass_all": {}}
+    for k in draws:
+        counts = [(item.samples, round(item.solved * item.samples)) for item in found if item.samples >= k]
+        both["pass_at"][str(k)] = fmean(stats.pass_at(k, n, solved) for n, solved in counts)
+        both["pass_all"][str(k)] = fmean(stats.pass_all(k, n, solved) for n, solved in counts)
+    return both
 
 
 def _scores(graded: Sequence[Attempt]) -> dict[str, float]:
@@ -67,13 +83,13 @@ def _scores(graded: Sequence[Attempt]) -> dict[str, float]:
 def difference(base: SuiteRun, run: SuiteRun, clustered: bool) -> dict[str, Any]:
     """`pair`, with the interval and the p that the suite's structure asks for under `interval` and `p`."""
     require_comparable(base, run)
-    row = pair(base.model, run.model, base.attempts, run.attempts)
+    row = pair(base.model, run.model, base.attempts, run.attempts, run.measure)
     row["interval"] = row["ci95_by_repo"] if clustered else row["ci95"]
-    if clustered or run.repeats > 1:
-        left, right = items(base.attempts), items(run.attempts)
+    if clustered or run.repeats > 1 or run.measure:
+        left, right = (items(side.attempts, run.measure) for side in (base, run))
         shared = [name for name in left if name in right]
         clusters = [left[name].repo for name in shared] if clustered else None
-        row["p"] = stats.sign_flip([right[n].solved - left[n].solved for n in shared], clusters)
+        row["p"] = stats.sign_flip([right[n].value - left[n].value for n in shared], clusters)
     row["unmatched"] = len({a.task_id for a in base.attempts} ^ {a.task_id for a in run.attempts})
     return row
 
@@ -96,13 +112,24 @@ def build(
         suites[name] = {
             "title": titles.get(name, name), "baseline": base.model,
             "identity": {key: value for key, value in base.identity.items() if key != "model"},
-            "models": {run.model: {**detail(run.attempts, prices.get(run.model)), "folder": str(run.folder),
-                                   "identity": run.identity.get("model")} for run in (base, *runs)},
+            "models": {run.model: _figures(run, prices.get(run.model)) for run in (base, *runs)},
             "differences": {run.model: row for run, row in zip(runs, rows, strict=True)},
         }
     for row, adjusted in zip(compared, stats.holm([row["p"] for row in compared]), strict=True):
         row["p_holm"] = adjusted
     return {"suites": suites, "definitions": list(DEFINITIONS)}
+
+
+def _figures(run: SuiteRun, prices: Prices | None) -> dict[str, Any]:
+    """All of one column: `detail`, where it lies, what it is of, and the figures that only the suite can make."""
+    from vivace.evals.suites import MODULES, get_suite
+
+    row = {**detail(run.attempts, prices, run.measure), "folder": str(run.folder),
+           "identity": run.identity.get("model")}
+    made = get_suite(run.suite).figures if run.suite in MODULES else None
+    if made is not None:
+        row["scores"] = {**row["scores"], **made([a for a in run.attempts if a.grade.verdict])}
+    return row
 
 
 def rows(result: dict[str, Any]) -> list[list[str]]:
@@ -154,6 +181,9 @@ def markdown(result: dict[str, Any]) -> str:
         facts = [f"- {key}: `{value}`" for key, value in suite["identity"].items() if key != "suite"]
         facts += [f"- model {model}: `{row['identity']}` in `{row['folder']}`" for model, row in
                   suite["models"].items()]
+        for word, key in (("pass@k", "pass_at"), ("pass^k", "pass_all")):
+            facts += [f"- {word} of {model}: " + ", ".join(f"k={k} {table.percent(p)}" for k, p in row[key].items())
+                      for model, row in suite["models"].items() if row.get(key)]
         facts += [f"- scores of {model}: " + ", ".join(f"{key} {value:.3f}" for key, value in row["scores"].items())
                   for model, row in suite["models"].items() if row.get("scores")]
         parts.append("\n".join([f"### {name}", *facts]))

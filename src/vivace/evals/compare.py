@@ -23,26 +23,35 @@ SAME_IN_ALL = ("tools", "prompt")  # trajectory hashes that must agree before tw
 
 @dataclass(frozen=True)
 class Item:
-    """One task's verdicts: share solved and mean generated tokens over its samples."""
+    """One task's verdicts: share solved, mean generated tokens and mean value over its samples.
+
+    The value is 1 or 0 as solved or not, or the score that a benchmark measures by."""
 
     task_id: str
     repo: str
     samples: int
     solved: float
     tokens: float
+    value: float
 
 
-def items(attempts: Sequence[Attempt]) -> dict[str, Item]:
-    """Per task, over attempts with a verdict, in the order of first appearance."""
+def items(attempts: Sequence[Attempt], measure: str = "") -> dict[str, Item]:
+    """Per task, over attempts with a verdict, in the order of first appearance.
+
+    `measure`: the score that is the benchmark's own figure; "": whether it is solved."""
     groups: dict[str, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         if attempt.grade.verdict:
             groups[attempt.task_id].append(attempt)
     return {
         task_id: Item(task_id, group[0].repo, len(group), fmean(a.grade.solved for a in group),
-                      fmean(tokens_of(a) for a in group))
+                      fmean(tokens_of(a) for a in group), fmean(_value(a, measure) for a in group))
         for task_id, group in groups.items()
     }
+
+
+def _value(attempt: Attempt, measure: str) -> float:
+    return attempt.grade.scores.get(measure, 0.0) if measure else float(attempt.grade.solved)
 
 
 def tokens_of(attempt: Attempt) -> int:
@@ -50,9 +59,9 @@ def tokens_of(attempt: Attempt) -> int:
     return attempt.trajectory.usage.output_tokens
 
 
-def summarise(attempts: Sequence[Attempt]) -> dict[str, Any]:
+def summarise(attempts: Sequence[Attempt], measure: str = "") -> dict[str, Any]:
     """One stage's row: `n` tasks, pass rate with its interval, tokens, and how attempts ended. JSON-ready."""
-    found = list(items(attempts).values())
+    found = list(items(attempts, measure).values())
     graded = [a for a in attempts if a.grade.verdict]
     used, solved = sum(tokens_of(a) for a in graded), sum(a.grade.solved for a in graded)
     rate = pass_interval(found)
@@ -76,10 +85,10 @@ def summarise(attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def pass_interval(found: Sequence[Item]) -> stats.Interval:
-    """Wilson for one sample a task, a bootstrap over tasks otherwise (samples of a task are not independent)."""
-    if all(item.samples == 1 for item in found):
-        return stats.wilson(round(sum(item.solved for item in found)), len(found))
-    return stats.bootstrap_ratio([item.solved for item in found], [1.0] * len(found))
+    """Wilson for one verdict a task, a bootstrap over tasks otherwise (samples of a task are not independent)."""
+    if all(item.samples == 1 and item.value in (0.0, 1.0) for item in found):
+        return stats.wilson(round(sum(item.value for item in found)), len(found))
+    return stats.bootstrap_ratio([item.value for item in found], [1.0] * len(found))
 
 
 def by_repo(found: Sequence[Item]) -> dict[str, dict[str, float]]:
@@ -95,16 +104,17 @@ def by_repo(found: Sequence[Item]) -> dict[str, dict[str, float]]:
     }
 
 
-def pair(a: str, b: str, attempts_a: Sequence[Attempt], attempts_b: Sequence[Attempt]) -> dict[str, Any]:
+def pair(a: str, b: str, attempts_a: Sequence[Attempt], attempts_b: Sequence[Attempt],
+         measure: str = "") -> dict[str, Any]:
     """b minus a on the tasks both have verdicts for; `tokens_ratio` is the geometric mean of b / a.
 
     `ci95` treats tasks as independent; `ci95_by_repo` only repositories, so it is wider, and honest about how
     far the result carries to other packages. Runs with another prompt or tool set are refused.
     """
     require_alike(a, b, attempts_a, attempts_b)
-    left, right = items(attempts_a), items(attempts_b)
+    left, right = items(attempts_a, measure), items(attempts_b, measure)
     shared = [task_id for task_id in left if task_id in right]
-    solved_a, solved_b = ([side[t].solved for t in shared] for side in (left, right))
+    solved_a, solved_b = ([side[t].value for t in shared] for side in (left, right))
     tokens_a, tokens_b = ([side[t].tokens for t in shared] for side in (left, right))
     repos = [left[t].repo for t in shared]
     difference = stats.paired_difference(solved_a, solved_b)

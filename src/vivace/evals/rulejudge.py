@@ -19,12 +19,14 @@ def rule_judge() -> ScriptedClient:
 
 
 def reply(messages: Sequence[Message]) -> str:
-    """What the judge says to a prompt of `hle`, `amo`, `frontierscience` or `advanced_if`."""
+    """What the judge says to a prompt of `hle`, `amo`, `frontierscience`, `advanced_if` or `artifacts`."""
     text = messages[-1].content
     if "[correct_answer]:" in text:
         return _hle(text)
     if "### Student Answer" in text:
         return _amo(text)
+    if "[checklist]" in text:
+        return _artifact(text)
     if "[rubric]" in text:
         return _rubric(text)
     if "\n\nQuestion: Does the response contain " in text:
@@ -61,6 +63,14 @@ def _rubric(text: str) -> str:
     met = {name: ((words in answer) == (kind == "contain")) for name, kind, words in asked}
     return json.dumps({"rubrics_check": {name: f"by rule: {'YES' if good else 'NO'}" for name, good in met.items()},
                        "SATISFIED_ALL_REQUIREMENTS": "YES" if met and all(met.values()) else "NO"})
+
+
+def _artifact(text: str) -> str:
+    """Points for each item whose quoted words stand in the answer; none at all where there are no screenshots."""
+    answer, items = _between(text, "[answer]\n", "\n\n[checklist]"), text.split("[checklist]\n")[-1]
+    asked = re.findall(r'^The page shows "([^"]+)"', items, re.MULTILINE)
+    met = sum(words in answer for words in asked) if "there are no screenshots" not in text else 0
+    return json.dumps({"Overall Score": f"{100 * met / len(asked):g}"})
 
 
 def _contains(text: str) -> str:

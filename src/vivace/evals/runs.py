@@ -32,6 +32,11 @@ class SuiteRun:
         return self.folder.name
 
     @property
+    def measure(self) -> str:
+        """The score that is the benchmark's figure; "": the share solved."""
+        return str(self.identity.get("grader", {}).get("measure", ""))
+
+    @property
     def repeats(self) -> int:
         return 1 + max((attempt.sample for attempt in self.attempts), default=0)
 

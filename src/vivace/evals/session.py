@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ class Plan:
     workers: int = 8
     command: str = ""
     """As a person would type it; kept beside the figures."""
+    inspect: bool = False
+    """Let Inspect run it, and keep its logs in `out`/inspect."""
 
 
 def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], bool]:
@@ -93,6 +95,7 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
     """
     budget = budget or Budget()
     require_others(plan.roles, (plan.baseline, *plan.models))
+    plan = _seen(plan) if plan.inspect else plan
     with ExitStack() as stack:
         columns = {(suite.info.name, model.label): _column(plan, suite, model, stack)
                    for suite in plan.suites for model in (plan.baseline, *plan.models)}
@@ -105,7 +108,7 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
                 budget.count(attempt, prices[column.out.name])
                 board.update(column)
 
-            whole = run_columns(list(columns.values()), plan.workers, watch=watch, spent=budget.spent)
+            whole = _run(plan, columns, watch, budget)
     files = {suite.info.name: suite.files for suite in plan.suites if suite.files}
     for (suite_name, label), column in columns.items():
         if suite_name in files:
@@ -117,6 +120,32 @@ def evaluate(plan: Plan, budget: Budget | None = None) -> tuple[dict[str, Any], 
     write_json(plan.out / RESULT, result)
     atomic_write_text(plan.out / PAGE, cardtable.markdown(result))
     return result, whole
+
+
+def _seen(plan: Plan) -> Plan:
+    """The same plan with clients whose calls Inspect records."""
+    try:
+        from vivace.evals.inspecting.provider import Seen
+    except ImportError:
+        raise BadInput("--inspect needs Inspect: pip install 'vivace[inspect]'") from None
+
+    def seen(model: Model) -> Model:
+        return replace(model, client=Seen(model.client, plan.workers))
+
+    return replace(plan, baseline=seen(plan.baseline), models=[seen(one) for one in plan.models],
+                   roles={role: seen(one) for role, one in plan.roles.items()})
+
+
+def _run(plan: Plan, columns: Mapping[tuple[str, str], Column], watch: Callable[[Column, Attempt], None],
+         budget: Budget) -> bool:
+    if not plan.inspect:
+        return run_columns(list(columns.values()), plan.workers, watch=watch, spent=budget.spent)
+    from vivace.evals.inspecting import runner
+
+    clients: dict[str, Any] = {model.label: model.client for model in (plan.baseline, *plan.models)}
+    runner.run_columns([(column, clients[label]) for (_, label), column in columns.items()], plan.workers,
+                       plan.out / runner.LOGS, watch)
+    return True
 
 
 def table_of(plan: Plan, columns: Mapping[tuple[str, str], Column]) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from vivace.tasks.sources import load_manifest
 HEADER = ["suite", "real items", "source", "licence", "gate", "needs", "repeats", "grader", "gold", "wrong", "real set"]
 _SHIPPED = Path(__file__).parents[3] / "recipes" / "tasks" / "eval.jsonl"
 
+_SHARED = {"ifbench-mended": "ifbench", "terminal-bench-2.0": "terminal-bench", "terminal-bench-2.1": "terminal-bench"}
+"""Suites whose authored items are another's."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -39,7 +42,7 @@ def shipped(name: str) -> Path:
         if not _SHIPPED.exists():
             raise BadInput("its tasks are in recipes/tasks of a checkout; give --data vivace-bench=PATH")
         return _SHIPPED
-    folder = Path(__file__).parent / "suites" / "samples" / name.removesuffix("-mended")
+    folder = Path(__file__).parent / "suites" / "samples" / _SHARED.get(name, name)
     return next(path for path in sorted(folder.iterdir()) if path.stem == "data")
 
 

@@ -135,6 +135,10 @@ class Bubblewrap:
         for folder in sorted(shown):
             options += ["--ro-bind", str(folder), str(folder)]
         options += ["--bind", str(job.root), MOUNT]
+        for name, place in sorted(job.names.items()):
+            for above in reversed(Path(name).parents[:-1]):
+                options += ["--perms", "0755", "--dir", str(above)]
+            options += ["--symlink", os.path.normpath(os.path.join(MOUNT, place)), name]
         # The root and /dev are memory without a size limit: nothing may be written there.
         return [*options, "--remount-ro", "/dev", "--remount-ro", "/"]
 

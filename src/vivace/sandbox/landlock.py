@@ -60,6 +60,8 @@ class Landlock:
     @machinery("landlock failed")
     def run(self, job: Job) -> ExecResult:
         """See `Sandbox.run`."""
+        if job.names:
+            raise SandboxError(f"landlock cannot show the workspace as {min(job.names)}; install `bubblewrap`")
         scratch = Path(tempfile.mkdtemp(prefix="tmp-", dir=job.root.parent))
         try:
             if job.owner is not None:

@@ -76,6 +76,8 @@ class Job:
     stdin: bytes | None = None
     collect: bool = False
     """Give the command a result pipe, its number in VIVACE_RESULT_FD."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Other absolute names of places in the workspace, {"/app": ".", "/tests": "tests"}: only backends that mount."""
     link: int | None = None
     """A descriptor that the command inherits as $VIVACE_LINK_FD and that the backend closes once it has."""
     cancel: int | None = None

@@ -30,6 +30,7 @@ class Workspace:
         readonly: host paths visible to commands, read-only and at the same place (virtual environments, for
             example).
         env: added to the clean environment of every command.
+        names: other absolute names of places in the tree, as `Job.names`.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class Workspace:
         readonly: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         overlay: Mapping[str, bytes] | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self.base, self.sandbox = Path(base), sandbox
         self._overlay = {clean(rel): data for rel, data in (overlay or {}).items()}
-        self.readonly, self.env = tuple(readonly), dict(env or {})
+        self.readonly, self.env, self.names = tuple(readonly), dict(env or {}), dict(names or {})
         self.owner = sandbox.owner_for(self.readonly)
         self._home = make_home(self.base, mounted=sandbox.mount_point(self.base) != str(self.base))
         self._home.chmod(0o711)  # the owner must get through, but not look around
@@ -108,6 +110,7 @@ class Workspace:
             owner=self.owner,
             stdin=stdin.encode() if isinstance(stdin, str) else stdin,
             collect=collect,
+            names=self.names,
             link=link,
             cancel=self.interrupt if cancel is None else cancel,
             base_usage=(self._snapshot.nbytes, self._snapshot.entries),

@@ -15,6 +15,9 @@ MODULES = {
     "swebench-verified": "swebench", "swebench-multilingual": "swebench:MULTILINGUAL", "swebench-pro": "swebench_pro",
     "cyberseceval-instruct": "cyberseceval", "cyberseceval-autocomplete": "cyberseceval:AUTOCOMPLETE",
     "cyberseceval-frr": "cyberseceval:FALSE_REFUSALS", "cyberseceval-injection": "cyberseceval:INJECTION",
+    "artifacts-bench": "artifacts", "cyberbench": "cyberbench", "secrepobench": "secrepobench",
+    "tau2-telecom": "tau2_telecom", "terminal-bench-2.0": "terminal_bench",
+    "terminal-bench-2.1": "terminal_bench:REPAIRED",
 }
 """Module of every suite, and its name there if that is not SUITE."""
 

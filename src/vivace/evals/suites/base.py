@@ -29,7 +29,8 @@ class Info:
     licence: str
     metric: str
     grader: Mapping[str, Any]
-    """Version and settings of the grading; part of every run's identity."""
+    """Version and settings of the grading; part of every run's identity. `measure`: the score that is the benchmark's
+    figure, where that is not the share solved."""
     gate: str = ""
     """What has to be accepted or asked for before the data may be had."""
     roles: tuple[str, ...] = ()
@@ -127,3 +128,7 @@ class Suite:
     """Writes what other programs read (predictions, say) into a column's folder, from its attempts."""
     check: Callable[[Path], tuple[Sequence[float], Sequence[float]]] | None = None
     """Scores of the gold and of the wrong answers to the authored items in a file, where `grade` alone cannot tell."""
+    real: Callable[[], tuple[Path, str]] | None = None
+    """Fetches the real data where they may be had without asking: their place, and the words that name them."""
+    figures: Callable[[Sequence[Attempt]], Mapping[str, float]] | None = None
+    """Published figures that are not means over items (F1 over a whole data set), from attempts with a verdict."""

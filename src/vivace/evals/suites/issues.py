@@ -1,14 +1,15 @@
 """Issues in repositories, played by our harness: shared by the SWE-bench suites.
 
 What runs where: the agent works in the sandbox on the tree at `base_commit`, without history. Its patch goes into
-predictions.jsonl, in upstream's format. A row is graded here if its evaluation script needs no image; one that does
-(/testbed, conda, /app) has no verdict here: Vivace does not run containers, and the predictions are graded upstream.
+predictions.jsonl, in upstream's format. A row whose evaluation script needs no image is graded in the sandbox; one that
+does (/testbed, conda, /app) in a container of it, and has no verdict where no engine answers.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import atomic_write_text
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Record, Sampling, Task, Trajectory
+from vivace.evals import containers
 from vivace.evals.suites.base import CasePlay, Setting
 from vivace.harness.environment import Environment
 from vivace.harness.loop import Limits, run
@@ -26,6 +28,13 @@ from vivace.harness.tools.registry import get_profile
 from vivace.sandbox import ExecLimits, Sandbox, Workspace, open_sandbox
 from vivace.sandbox.testrun import TestReport, run_pytest
 
+_APPLY = """
+for how in "git apply" "git apply --3way" "git apply --reject" "patch --batch --fuzz=5 -p1 -i"; do
+  $how /vivace/patch.diff && exit 0
+  git checkout -q -- . ; find . -name '*.rej' -delete
+done
+exit 1
+"""
 PROFILE, TURNS, EVAL_SECONDS = "copilot", 100, 1800.0
 READONLY = (Path(sys.prefix),)
 
@@ -106,6 +115,36 @@ def patched(item: Issue, patch: str, sandbox: Sandbox) -> Iterator[Workspace]:
         if patch.strip():
             workspace.apply(patch)
         yield workspace
+
+
+def in_image(image: str, workdir: str, patch: str, text: str, seconds: float = EVAL_SECONDS,
+             files: Mapping[str, str] | None = None, result: str = "", prepare: str = "true") -> tuple[str, str] | None:
+    """(what a bash script prints in a container of the image, contents of the file `result`), after the patch.
+
+    `files` lie in /vivace; `prepare` runs before the patch. None: the patch fits in none of the four ways that upstream
+    tries.
+
+    Raises:
+        InfraError: the engine fails.
+    """
+    limits = ExecLimits(wall_s=seconds, output_bytes=16 << 20)
+    with tempfile.TemporaryDirectory() as folder, containers.Container(
+            image, workdir=workdir, network="bridge") as container:
+        for name, held in {"patch.diff": patch, **(files or {})}.items():
+            (Path(folder) / name).write_text(held)
+        container.put(Path(folder), "/vivace")
+        if patch.strip() and container.exec(["/bin/sh", "-c", f"{prepare}\n{_APPLY}"]).exit_code:
+            return None
+        done = container.exec(["/bin/bash", "-c", text], limits=limits)
+        found = container.read(result) if result else None
+    late = "\n>>>>> Tests Timed Out\n" if done.timed_out else ""
+    return f"{done.output}{late}", (found or b"").decode("utf-8", "replace")
+
+
+def found() -> dict[str, str]:
+    """Where rows are graded here that need their image, and where the others."""
+    engine = containers.identity()
+    return {"environment": f"{engine} where the row needs its image" if engine else "sandbox"}
 
 
 def script(workspace: Workspace, text: str, seconds: float = EVAL_SECONDS) -> str:

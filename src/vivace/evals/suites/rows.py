@@ -92,7 +92,13 @@ def resolve(text: str) -> Path:
 
 
 def _json(path: Path) -> Any:
-    value = read_json(path, "fetch it again")
+    try:
+        value = read_json(path, "fetch it again")
+    except BadInput:  # JSON lines under the name of JSON, as some hubs have them
+        with path.open(encoding="utf-8") as file:
+            if not file.readline().rstrip().endswith("}"):
+                raise
+        return read_jsonl(path)
     if isinstance(value, dict):
         value = next((part for part in value.values() if isinstance(part, list)), [value])
     return value

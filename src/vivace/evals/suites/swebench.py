@@ -9,6 +9,7 @@ from typing import Any
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Grade
+from vivace.evals import containers
 from vivace.evals.graders import swebench
 from vivace.evals.suites import issues, trees
 from vivace.evals.suites.base import Info, Suite
@@ -20,8 +21,9 @@ _IMAGE = re.compile(r"/testbed\b|\bconda\b")
 _FIELDS = ("instance_id", "repo", "base_commit", "patch", "problem_statement", "FAIL_TO_PASS", "PASS_TO_PASS")
 OLD_ROW = ("a row without eval_script and log_parser (before swebench 5): take a later revision of the data, or grade "
            "predictions.jsonl upstream")
-ELSEWHERE = ("its evaluation script needs the image {image}, and Vivace runs no containers; the patch is in "
+ELSEWHERE = ("its evaluation script needs the image {image}, and no container engine answers here; the patch is in "
              "predictions.jsonl: swebench eval {name} -p predictions.jsonl")
+UNFIT = "the patch does not apply"
 
 
 def loader(name: str) -> Callable[[Path], Sequence[Issue]]:
@@ -40,17 +42,20 @@ def loader(name: str) -> Callable[[Path], Sequence[Issue]]:
 
 def grader(name: str) -> issues.GradePatch:
     def grade(item: Issue, patch: str, sandbox: Sandbox) -> Grade:
-        """Upstream's verdict on the log of the row's own script, run in the sandbox where it needs no image."""
+        """Upstream's verdict on the log of the row's script, run in its image, or in the sandbox if it needs none."""
         row = item.row
         if not row.get("eval_script") or not row.get("log_parser"):
             return Grade(status="invalid", detail=OLD_ROW)
         if _IMAGE.search(row["eval_script"]):
-            return Grade(status="invalid", detail=ELSEWHERE.format(image=row.get("image"), name=name))
+            if containers.engine() is None or not row.get("image"):
+                return Grade(status="invalid", detail=ELSEWHERE.format(image=row.get("image"), name=name))
+            held = issues.in_image(row["image"], "/testbed", patch, row["eval_script"])
+            return verdict(row, patch, held[0]) if held else Grade(status="failed", detail=UNFIT)
         try:
             with issues.patched(item, patch, sandbox) as workspace:
                 log = issues.script(workspace, row["eval_script"])
         except BadInput as error:
-            return Grade(status="failed", detail=f"the patch does not apply: {error}"[:200])
+            return Grade(status="failed", detail=f"{UNFIT}: {error}"[:200])
         return verdict(row, patch, log)
 
     return grade
@@ -71,12 +76,13 @@ def _suite(name: str, short: str, title: str, items: str, repeats: int, notes: s
     load, grade = loader(name), grader(short)
     return Suite(
         Info(name=name, title=title, items=items, source=f"SWE-bench/SWE-bench_{title.split()[-1]}", licence="MIT",
-             metric="share of issues resolved", engine="container for the real rows' grading", repeats=repeats,
+             metric="share of issues resolved", engine="container", repeats=repeats,
              clustered=True, sandboxed=True,
-             grader={"version": "1", "verdict": "swebench get_eval_report and log_parser", "apply": "exact",
+             grader={"version": "1", "verdict": "swebench get_eval_report and log_parser",
+                     "apply": "exact in the sandbox, upstream's four ways in an image",
                      "eval_seconds": issues.EVAL_SECONDS}, notes=notes),
-        load, session=issues.session(grade), harness=issues.harness, found=swebench.identity, files=issues.predictions,
-        check=issues.checked(load, grade),
+        load, session=issues.session(grade), harness=issues.harness, files=issues.predictions,
+        found=lambda: {**swebench.identity(), **issues.found()}, check=issues.checked(load, grade),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Grade
+from vivace.evals import containers
 from vivace.evals.graders.swebench import resolved_by_names
 from vivace.evals.suites import issues, trees
 from vivace.evals.suites.base import Info, Suite
@@ -27,6 +28,11 @@ _RUN = """set -u
 mkdir -p .vivace-run
 bash run_script.sh {files} > .vivace-run/stdout.log 2> .vivace-run/stderr.log
 python parser.py .vivace-run/stdout.log .vivace-run/stderr.log .vivace-run/output.json
+"""
+_IN_IMAGE = """cd /app
+{before}
+bash /vivace/run_script.sh {files} > /vivace/stdout.log 2> /vivace/stderr.log
+python /vivace/parser.py /vivace/stdout.log /vivace/stderr.log /vivace/output.json
 """
 
 
@@ -64,10 +70,17 @@ def grade(item: Issue, patch: str, sandbox: Sandbox) -> Grade:
         return Grade(status="invalid", detail=f"no run_scripts/{row['instance_id']} beside the data; take the folder "
                                               "from scaleapi/SWE-bench_Pro-os")
     before = (row.get("before_repo_set_cmd") or "").strip().split("\n")[-1]
-    if _IMAGE.search(before + row["run_script.sh"]):
-        return Grade(status="invalid", detail=f"it needs the image jefzda/sweap-images:{row.get('dockerhub_tag')}, and "
-                                              "Vivace runs no containers; grade predictions.jsonl upstream")
     files = " ".join(map(shlex.quote, row["selected_test_files_to_run"]))
+    if _IMAGE.search(before + row["run_script.sh"]):
+        image = f"docker.io/jefzda/sweap-images:{row.get('dockerhub_tag')}"
+        if containers.engine() is None or not row.get("dockerhub_tag"):
+            return Grade(status="invalid", detail=f"it needs the image {image}, and no container engine answers here; "
+                                                  "grade predictions.jsonl upstream")
+        scripts = {name: row[name] for name in ("run_script.sh", "parser.py")}
+        held = issues.in_image(image, "/app", _without_binary(patch), _IN_IMAGE.format(before=before, files=files),
+                               files=scripts, result="/vivace/output.json",
+                               prepare=f"git reset -q --hard && git checkout -q {shlex.quote(row['base_commit'])}")
+        return verdict(row, held[1], held[0]) if held else Grade(status="failed", detail="the patch does not apply")
     try:
         with issues.patched(item, patch, sandbox) as workspace:
             for name in ("run_script.sh", "parser.py"):
@@ -78,6 +91,12 @@ def grade(item: Issue, patch: str, sandbox: Sandbox) -> Grade:
     except BadInput as error:
         return Grade(status="failed", detail=f"the patch does not apply: {error}"[:200])
     return verdict(row, output, log)
+
+
+def _without_binary(patch: str) -> str:
+    """The patch without its binary files, as upstream applies it."""
+    parts = re.split(r"(?m)^(?=diff --git )", patch)
+    return "".join(part for part in parts if "\nGIT binary patch" not in part and "\nBinary files " not in part)
 
 
 def verdict(row: dict[str, Any], output: str, log: str = "") -> Grade:
@@ -96,10 +115,10 @@ SUITE = Suite(
     Info(name="swebench-pro", title="SWE-bench Pro", items="731 public",
          source="ScaleAI/SWE-bench_Pro and run_scripts of scaleapi/SWE-bench_Pro-os",
          licence="MIT; the repositories are under copyleft licences", repeats=3,
-         metric="share of issues whose tests all pass", engine="container for the real rows' grading", clustered=True,
+         metric="share of issues whose tests all pass", engine="container", clustered=True,
          sandboxed=True, grader={"version": "1", "verdict": "fail_to_pass and pass_to_pass among PASSED names",
                                  "eval_seconds": issues.EVAL_SECONDS},
          notes="The repository holds scripts for more instances than are public: the rows decide."),
-    load, session=issues.session(grade), harness=issues.harness, files=issues.predictions,
+    load, session=issues.session(grade), harness=issues.harness, found=issues.found, files=issues.predictions,
     check=issues.checked(load, grade),
 )

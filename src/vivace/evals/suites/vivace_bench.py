@@ -40,9 +40,14 @@ def load(path: Path) -> list[Bound]:
 
 
 def limits(setting: Setting) -> Limits:
-    """Those of the demo's evaluation (400 tokens, 120 an answer, 20 turns), with the turns and tokens asked for."""
+    """400 tokens, 120 an answer, 20 turns, five test runs, or the turns and tokens asked for. With a single turn the
+    answer may have all tokens and one test run, as in the demo's evaluation. Greedy, nothing is taken back: the same
+    answer would be drawn again.
+    """
+    alone = setting.turns == 1
     return Limits(max_turns=setting.turns or 20, max_output_tokens=setting.max_tokens,
-                  max_turn_tokens=max(1, setting.max_tokens * 3 // 10), max_test_runs=5, take_backs=20)
+                  max_turn_tokens=setting.max_tokens if alone else max(1, setting.max_tokens * 3 // 10),
+                  max_test_runs=1 if alone else 5, take_backs=0 if alone or setting.temperature == 0 else 20)
 
 
 def harness(setting: Setting) -> Mapping[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vivace.core.errors import Filtered
-from vivace.core.types import Completion, Delta, Effort, Message, Sampling, ToolCall
-from vivace.harness.clients.wire import read_call, read_text, read_usage, unusable, write_arguments
+from vivace.core.types import Completion, Delta, Effort, Message, Pictured, Sampling, ToolCall
+from vivace.harness.clients.wire import PNG, read_call, read_text, read_usage, unusable, write_arguments
 
 
 class ChatDialect:
@@ -128,6 +128,9 @@ def _call(call: dict[str, Any], number: int) -> ToolCall:
 
 def _to_wire(message: Message) -> dict[str, Any]:
     wire: dict[str, Any] = {"role": message.role, "content": message.content}
+    if isinstance(message, Pictured):
+        wire["content"] = [{"type": "text", "text": message.content},
+                           *({"type": "image_url", "image_url": {"url": PNG + image}} for image in message.images)]
     if message.role == "tool":
         wire["tool_call_id"] = message.tool_call_id
     if message.tool_calls:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vivace.core.errors import BadAnswer, EndpointFailed, Filtered
-from vivace.core.types import Completion, Delta, Effort, Message, Sampling, ToolCall
-from vivace.harness.clients.wire import read_call, read_text, read_usage, unusable, write_arguments
+from vivace.core.types import Completion, Delta, Effort, Message, Pictured, Sampling, ToolCall
+from vivace.harness.clients.wire import PNG, read_call, read_text, read_usage, unusable, write_arguments
 
 _LAST = {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 
@@ -117,8 +117,10 @@ def _to_wire(message: Message) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     if message.content or not message.tool_calls:
         kind = "output_text" if message.role == "assistant" else "input_text"
-        items.append({"type": "message", "role": message.role,
-                      "content": [{"type": kind, "text": message.content}]})
+        content: list[dict[str, Any]] = [{"type": kind, "text": message.content}]
+        if isinstance(message, Pictured):
+            content += [{"type": "input_image", "image_url": PNG + image} for image in message.images]
+        items.append({"type": "message", "role": message.role, "content": content})
     items += [{"type": "function_call", "call_id": call.id, "name": call.name, "arguments": write_arguments(call)}
               for call in message.tool_calls]
     return items

@@ -11,6 +11,7 @@ from vivace.core.types import Completion, Delta, Effort, Message, Sampling, Tool
 from vivace.harness.tools.registry import INVALID_JSON
 
 _CHARACTERS_PER_TOKEN = 3.4
+PNG = "data:image/png;base64,"
 
 
 class Assembler(Protocol):
