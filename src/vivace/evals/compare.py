@@ -84,6 +84,17 @@ def summarise(attempts: Sequence[Attempt], measure: str = "") -> dict[str, Any]:
     return _finite(row)
 
 
+def by_kind(results: Mapping[str, Sequence[Attempt]], kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """{kind of task: {model: n, pass rate, its interval}}; `kinds` says what each task id is."""
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    for kind in dict.fromkeys(kinds.values()):
+        for name, attempts in results.items():
+            own = list(items([a for a in attempts if kinds[a.task_id] == kind]).values())
+            rate = pass_interval(own)
+            found[kind][name] = _finite({"n": len(own), "pass_rate": rate.value, "ci95": rate.ci95})
+    return dict(found)
+
+
 def pass_interval(found: Sequence[Item]) -> stats.Interval:
     """Wilson for one verdict a task, a bootstrap over tasks otherwise (samples of a task are not independent)."""
     if all(item.samples == 1 and item.value in (0.0, 1.0) for item in found):

@@ -80,7 +80,21 @@ def terminal(summary: dict[str, Any], title: str = "held-out packages") -> Rende
     for cells in pair_rows(summary):
         decided = cells[3][1] == cells[3].split(", ")[-1][0]  # both ends carry the same sign
         pairs.add_row(*(cells[i] for i in NARROW_PAIRS), style="bold" if decided else None)
-    return Group(stages, pairs, Text(TOKENS_NOTE, style="dim"))
+    parts: list[RenderableType] = [stages, *_kinds(summary), pairs, Text(TOKENS_NOTE, style="dim")]
+    return Group(*parts)
+
+
+def _kinds(summary: dict[str, Any]) -> list[Table]:
+    """Pass rates by kind of task, where a run has several."""
+    kinds = summary.get("kinds", {})
+    if len(kinds) < 2:
+        return []
+    counts = {kind: max(row["n"] for row in rows.values()) for kind, rows in kinds.items()}
+    table = _table(["pass by kind", *(f"{kind} ({n})" for kind, n in counts.items())])
+    for name in next(iter(kinds.values())):
+        table.add_row(name, *(f"{percent(rows[name]['pass_rate'])} {interval(rows[name]['ci95'], 100)}"
+                              for rows in kinds.values()))
+    return [table]
 
 
 def _table(header: Sequence[str], title: str | None = None) -> Table:

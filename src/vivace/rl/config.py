@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vivace.core.types import Effort
 
-
 Credit = Literal["rollout", "prefix"]
 """Who earns an advantage: every token of a rollout alike, or each for what it changed, see `rl.advantage.by_prefix`."""
 

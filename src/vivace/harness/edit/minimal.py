@@ -63,8 +63,8 @@ def _unique(
 
 
 def _goes(lines: list[str], first: int, end: int) -> bool:
-    """Whether an edit that deletes these lines begins with them: what has to go is named first, and what follows, at the
-    same depth, stays. A line that stands there twice begins it in any case."""
+    """Whether an edit that deletes these lines begins with them: what has to go is named first, and what follows at
+    the same depth stays. A line that stands there twice begins it in any case."""
     same = _depth(lines[first]) == _depth(lines[end]) and bool(lines[end].strip())
     return same and lines[first - 1] != lines[first]
 

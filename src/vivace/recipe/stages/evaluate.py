@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vivace.core.types import Attempt, Task
 from vivace.engine.client import load_client
-from vivace.evals.compare import compare
+from vivace.evals.compare import by_kind, compare
 from vivace.evals.suite import run_suite
 from vivace.evals.table import terminal
 from vivace.harness.loop import Limits
@@ -20,6 +20,7 @@ from vivace.recipe.config import StageConfig
 from vivace.recipe.runner import Context, Facts
 from vivace.recipe.world import World, open_world
 from vivace.tasks import brute
+from vivace.tasks.operators.leftovers import LEFTOVERS
 
 PROFILE = get_profile("nano")
 
@@ -42,6 +43,8 @@ def evaluate(config: EvalStage, context: Context) -> Facts:
         results[name] = _model(name, config, context, world)
     baseline = _baseline(config, context, world) if config.baseline else None
     summary = compare(results, baseline)
+    sides = results | ({"brute force": baseline} if baseline else {})
+    summary["kinds"] = by_kind(sides, {task.id: _kind(task) for task in world.eval})
     context.console.print(terminal(summary))
     return {"tasks": len(world.eval), "results": summary}
 
@@ -64,6 +67,11 @@ def _model(name: str, config: EvalStage, context: Context, world: World) -> list
                              samples=config.samples, seed=context.seed, description=f"evaluate {name}")
     finally:
         client.close()
+
+
+def _kind(task: Task) -> str:
+    """Leftovers stand in sight; a changed expression has to be thought of."""
+    return "leftovers" if LEFTOVERS.intersection(task.provenance.get("operators", ())) else "expressions"
 
 
 def folder_name(model: str) -> str:
