@@ -22,7 +22,8 @@ from vivace.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, build
 from vivace.sandbox.supervise import Ended, Launch, machinery, memory_file, supervise
 
 MOUNT = "/workspace"
-_TMP_MB, _SHM_MB = 128, 64
+_PRIVATE = {"/dev/shm": 64 << 20, "/tmp": 128 << 20}
+"""File systems in memory that are made for every command, with their sizes in bytes."""
 
 # Limits are set inside, by the shell that then becomes the command: RLIMIT_NPROC counts per user namespace
 # only if set there. dash says -p for processes, bash -u. Sizes are in KiB for -v and 512-byte blocks for -f.
@@ -91,7 +92,7 @@ class Bubblewrap:
         fds.append(memory_file("".join(f"{option}\0" for option in options).encode()))
         command = [self.program, "--args", str(fds[-1]), "--", *self._drop_root(job), *_limited(job)]
         launch = Launch(command, job.limits, _kill_tree, [job.root], job.base_usage, job.stdin, fds)
-        launch.cancel, launch.status, launch.channel = job.cancel, status_read, channel
+        launch.cancel, launch.status, launch.channel, launch.private = job.cancel, status_read, channel, _PRIVATE
         return _result(supervise(launch))
 
     def _isolation(self, job: Job, fds: list[int]) -> list[str]:
@@ -126,8 +127,8 @@ class Bubblewrap:
             fds.append(memory_file(data))
             options += ["--perms", "0644", "--file", str(fds[-1]), f"/etc/{name}"]
         options += ["--proc", "/proc", "--dev", "/dev"]
-        for place, size in (("/dev/shm", _SHM_MB), ("/tmp", _TMP_MB)):
-            options += ["--size", str(size << 20), "--perms", "1777", "--tmpfs", place]
+        for place, size in _PRIVATE.items():
+            options += ["--size", str(size), "--perms", "1777", "--tmpfs", place]
         shown = host.visible_dirs(job.readonly)
         # Folders that bwrap makes on the way to a mount are closed to others unless made in the open.
         for above in sorted({above for folder in shown for above in folder.parents if above != Path("/")}):

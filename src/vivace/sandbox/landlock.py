@@ -106,7 +106,8 @@ class Landlock:
             "cwd": str(job.root / job.cwd),
             "env": env,
             "uid": job.owner,
-            "filter": base64.b64encode(build_filter([], freeze_metadata=job.owner is None)).decode(),
+            "filter": base64.b64encode(
+                build_filter([], shared=True, freeze_permissions=job.owner is None)).decode(),
             "read": [
                 *host.SYSTEM_DIRS,
                 *host.SYSTEM_FILES,
