@@ -30,7 +30,7 @@ from vivace.harness.subagent import explorer
 from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
 from vivace.harness.tools.base import Context, Result
 from vivace.harness.tools.registry import Profile, get_profile
-from vivace.harness.tools.text import clip
+from vivace.harness.tools.whole import fitted
 from vivace.harness.transcript import Transcript
 
 INVALID_TURNS = 3
@@ -318,7 +318,7 @@ class _Attempt:
             if outcome.kind in WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed(outcome.kind)
             acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
-            text = clip(result.text, self._most())
+            text = fitted(self.context, result.text, self._most())
             self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)

@@ -92,6 +92,7 @@ class Bubblewrap:
         fds.append(memory_file("".join(f"{option}\0" for option in options).encode()))
         command = [self.program, "--args", str(fds[-1]), "--", *self._drop_root(job), *_limited(job)]
         launch = Launch(command, job.limits, _kill_tree, [job.root], job.base_usage, job.stdin, fds)
+        launch.keyboard, launch.listen = job.keyboard, job.listen
         launch.cancel, launch.status, launch.channel, launch.private = job.cancel, status_read, channel, _PRIVATE
         return _result(supervise(launch))
 

@@ -82,6 +82,7 @@ class Landlock:
         fds = [config_fd, status_write, *keep]
         disks = [job.root, scratch]
         launch = Launch(command, job.limits, _terminate, disks, job.base_usage, job.stdin, fds)
+        launch.keyboard, launch.listen = job.keyboard, job.listen
         launch.cancel, launch.status, launch.channel = job.cancel, status_read, channel
         ended = supervise(launch)
         answer: dict[str, Any] = {}

@@ -57,6 +57,10 @@ class Launch:
     status: int | None = None
     channel: int | None = None
     """Read ends of the launcher's status pipe and of the command's result pipe; closed here at the end."""
+    keyboard: int | None = None
+    """Becomes the launcher's standard input; the caller closes it."""
+    listen: Callable[[bytes], None] | None = None
+    """Told every piece of output as it comes."""
     private: Mapping[str, int] = field(default_factory=dict)
     """File systems in memory that only the command sees: {where: bytes}."""
 
@@ -176,7 +180,7 @@ def _start(launch: Launch, ours: ExitStack) -> tuple[subprocess.Popen[bytes], in
         output, write_end = os.pipe()
         ours.callback(os.close, output)
         theirs.callback(os.close, write_end)
-        stdin = subprocess.DEVNULL
+        stdin = subprocess.DEVNULL if launch.keyboard is None else launch.keyboard
         if launch.stdin is not None:
             stdin = memory_file(launch.stdin)
             theirs.callback(os.close, stdin)
@@ -278,6 +282,8 @@ class _Supervisor:
                 self.selector.unregister(fd)
             elif fd == self.output_fd:
                 self.output.add(data)
+                if self.launch.listen:
+                    self.launch.listen(data)
             else:
                 (self.status if fd == self.launch.status else self.channel).extend(data)
         return got

@@ -80,7 +80,8 @@ def tree_usage(root: Path, most_entries: int = 1 << 62) -> Usage:
     """What is in use below `root`; stops counting after `most_entries`."""
     total = entries = 0
     hidden = False
-    stack, held = [os.fspath(root)], []
+    stack = [os.fspath(root)]
+    held: list[int] = []
     try:
         while stack and entries <= most_entries:
             try:
