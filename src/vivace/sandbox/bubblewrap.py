@@ -13,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from vivace.core.errors import SandboxError
@@ -113,15 +114,7 @@ class Bubblewrap:
         return [*options, "--unshare-user"]
 
     def _filesystem(self, job: Job, fds: list[int]) -> list[str]:
-        options: list[str] = []
-        for folder in map(Path, host.SYSTEM_DIRS):
-            if folder.is_symlink():
-                options += ["--symlink", os.readlink(folder), str(folder)]
-            elif folder.is_dir():
-                options += ["--ro-bind", str(folder), str(folder)]
-        options += ["--perms", "0755", "--dir", "/etc"]
-        for name in host.SYSTEM_FILES:
-            options += ["--ro-bind-try", name, name]
+        options = list(_system())
         uid = os.getuid() if job.owner is None else job.owner
         files = {"passwd": host.passwd(uid), "group": host.group(uid), "hosts": host.HOSTS}
         for name, data in {**files, "nsswitch.conf": host.NSSWITCH}.items():
@@ -145,6 +138,21 @@ class Bubblewrap:
             return []
         uid = str(job.owner)
         return [self.setpriv, "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
+
+
+@lru_cache(maxsize=1)
+def _system() -> tuple[str, ...]:
+    """Mounts of the system's own folders and files."""
+    options: list[str] = []
+    for folder in map(Path, host.SYSTEM_DIRS):
+        if folder.is_symlink():
+            options += ["--symlink", os.readlink(folder), str(folder)]
+        elif folder.is_dir():
+            options += ["--ro-bind", str(folder), str(folder)]
+    options += ["--perms", "0755", "--dir", "/etc"]
+    for name in host.SYSTEM_FILES:
+        options += ["--ro-bind-try", name, name]
+    return tuple(options)
 
 
 def _limited(job: Job) -> list[str]:

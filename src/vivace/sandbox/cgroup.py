@@ -132,13 +132,13 @@ class Cage:
 
     def hold(self, pid: int) -> None:
         """Take in a process that was just started, with what it has started since."""
-        for group in self._groups:
-            held: set[int] = set()
-            while new := set(descendants(pid)) - held:
+        held: set[int] = set()
+        while self._groups and (new := set(descendants(pid)) - held):
+            for group in self._groups:
                 for each in new:
                     with suppress(OSError):  # it ended
                         (group.path / "cgroup.procs").write_text(str(each))
-                held |= new
+            held |= new
 
     def burst(self) -> bool:
         """Whether the kernel had to kill something for want of memory."""
