@@ -26,7 +26,8 @@ from vivace.sandbox.workspace import Workspace
 
 MANDATORY = tuple(dict.fromkeys(GUARANTEE[name] for name in SELF_TEST))
 """What must hold before any command of the model's or of a package is run."""
-OPTIONAL = ("private loopback network", "private /tmp", "permissions can be changed", "memory of the kernel's bounded")
+OPTIONAL = ("private loopback network", "private /tmp", "permissions can be changed",
+            "memory held by the kernel bounded")  # fmt: skip
 """What some tests of packages need, and what needs control groups; said when missing."""
 
 _FACILITIES = textwrap.dedent(

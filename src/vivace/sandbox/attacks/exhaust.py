@@ -48,7 +48,7 @@ for _ in range(300):
     except OSError:
         break
 print(made, flush=True)
-time.sleep(1)
+time.sleep(6 if made > 100 else 0)
 """
 _THREADS = """
 import threading
@@ -61,7 +61,7 @@ for _ in range(300):
     except RuntimeError:
         break
 print(made, flush=True)
-time.sleep(1)
+time.sleep(6 if made > 100 else 0)
 os._exit(0)
 """
 _MEMORY = """
@@ -227,7 +227,7 @@ def try_one(workspace: Workspace, attack: Exhaust) -> str | None:
 
 def _left(mark: str) -> list[str]:
     """Processes that still run the attack, after a moment to vanish."""
-    end, found = time.monotonic() + 2, ["?"]
+    end, found = time.monotonic() + 4, ["?"]
     while found and time.monotonic() < end:
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
