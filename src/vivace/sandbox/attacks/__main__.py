@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import sys
 
+from vivace.core.errors import VivaceError
 from vivace.sandbox.attacks.matrix import GUARANTEE, carry_out
 from vivace.sandbox.backend import open_sandbox
 
 if __name__ == "__main__":
     backend, *names = sys.argv[1:] or ["auto"]
-    found = carry_out(open_sandbox(backend), names or GUARANTEE)
+    try:
+        found = carry_out(open_sandbox(backend), names or GUARANTEE)
+    except VivaceError as error:
+        sys.exit(f"vivace: {error}")
     print(json.dumps(found, indent=1))
     sys.exit(any(found.values()))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from vivace.core.errors import SandboxError
+from vivace.core.errors import BadInput, SandboxError
 from vivace.sandbox.attacks import inside
 from vivace.sandbox.attacks.exhaust import EXHAUST, try_one
 from vivace.sandbox.attacks.targets import Targets, targets
@@ -56,9 +56,12 @@ def carry_out(sandbox: Sandbox, names: Iterable[str] = tuple(GUARANTEE)) -> dict
     """Try these attacks on a sandbox; {name: what it reached, None if it was held off}.
 
     Raises:
+        BadInput: there is no attack of that name.
         SandboxError: the sandbox could not run them.
     """
     wanted = list(names)
+    if unknown := [name for name in wanted if name not in GUARANTEE]:
+        raise BadInput(f"no attack {unknown[0]!r}; the names are {', '.join(GUARANTEE)}")
     with targets() as aim:
         found = _reach(sandbox, aim, [name for name in wanted if name in inside.ATTACKS])
         for name in wanted:
