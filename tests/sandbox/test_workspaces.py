@@ -1,4 +1,5 @@
 import os
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -255,3 +256,19 @@ def test_commands_in_the_background_end_with_their_workspace(workspace: Workspac
     assert not started.running
     with pytest.raises(BadInput, match="has ended"):
         started.type("x")
+
+
+def test_closing_twice_leaves_the_folder_above_alone(
+    base: Path, any_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "above"
+    above.mkdir(mode=0o755)
+    monkeypatch.setenv("TMPDIR", str(above))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    workspace = Workspace(base, any_sandbox)
+    assert workspace.root.is_relative_to(above)
+    workspace.exec(["sh", "-c", "mkdir -p locked/below && touch locked/below/f && chmod 0 locked/below locked"])
+    workspace.close()
+    workspace.close()
+    assert list(above.iterdir()) == []
+    assert above.stat().st_mode & 0o777 == 0o755

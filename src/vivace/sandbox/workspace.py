@@ -293,7 +293,9 @@ class Workspace:
         self.background = {}
         if self._tree is not None:
             self._tree.close()
-        shutil.rmtree(self._home, onerror=_force_remove)
+        if self._home.is_dir():  # what lies above it is not ours to unlock
+            shutil.rmtree(self.root, onerror=_force_remove)
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -345,9 +347,9 @@ def _text(data: bytes | None) -> str | None:
 def _force_remove(function: Any, path: str, error: Any) -> None:
     """A command may have locked a folder of its own: unlock it and try once more."""
     with suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
         if os.path.isdir(path) and not os.path.islink(path):
             os.chmod(path, 0o700)
             shutil.rmtree(path, ignore_errors=True)
         else:
+            os.chmod(os.path.dirname(path), 0o700)
             os.unlink(path)

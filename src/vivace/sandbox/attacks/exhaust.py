@@ -16,7 +16,7 @@ from vivace.sandbox.host import own_interpreter
 from vivace.sandbox.limits import ExecLimits, ExecResult
 from vivace.sandbox.workspace import Workspace
 
-_WALL_S = 20.0
+_WALL_S = 150.0
 
 
 @dataclass(frozen=True)
