@@ -320,3 +320,37 @@ def test_an_answer_that_left_a_change_is_not_taken_back(env: Environment, render
     assert trajectory.taken_back == 0
     assert [o.kind for o in trajectory.outcomes] == ["ok", "no_match", "ok"]
     assert "new.py" in trajectory.patch
+
+
+def test_before_the_end_what_is_plainly_wrong_is_shown_once(env: Environment) -> None:
+    broken = call("replace_string_in_file", filePath="calc/ops.py", oldString="return a - b", newString="return (a + b")
+    mended = call("replace_string_in_file", filePath="calc/ops.py", oldString="return (a + b", newString="return a + b")
+    left = call("create_file", filePath="/workspace/repro.py", content="import calc\n")
+    end = call("task_complete")
+    limits = Limits(review=True)
+    answers = (call("runTests"), broken, left, end, mended, end)
+    trajectory = run(TASK, env, ScriptedClient(None, script(*answers)), limits)
+    assert (trajectory.stop_reason, trajectory.turns) == ("complete", len(answers))
+    (looked,) = [m.content for m in trajectory.messages[2:] if m.role == "user"]
+    assert looked.startswith(
+        "Before you finish, one look at the change:\n"
+        "- /workspace/calc/ops.py does not parse: line 6: '(' was never closed\n"
+        "- the files have changed since tests were last run\n"
+        "- new files that may be left over: /workspace/repro.py\n"
+    )
+    assert "+    return (a + b" in looked
+
+
+@pytest.mark.parametrize(("answers", "limits"), [
+    (FIX, Limits(review=True)),  # nothing to say
+    ((*FIX[2:4], call("create_file", filePath="repro.py", content=""), Message(role="assistant", content="Done.")),
+     Limits(review=True, max_turns=4)),  # no turn left
+    ((*FIX[2:4], call("create_file", filePath="repro.py", content=""), call("task_complete")), Limits()),  # not wanted
+    ((Message(role="assistant", content="It adds."),), Limits(review=True)),  # no change
+])  # fmt: skip
+def test_a_change_without_fault_or_room_is_not_looked_at_again(
+    env: Environment, answers: Sequence[Message], limits: Limits
+) -> None:
+    trajectory = run(TASK, env, ScriptedClient(None, script(*answers)), limits)
+    assert (trajectory.stop_reason, trajectory.turns) == ("complete", len(answers))
+    assert [m.role for m in trajectory.messages].count("user") == 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +162,95 @@ def test_terminal(env: Environment) -> None:
     assert use(env, "run_in_terminal", command="echo hi > f; cat f calc/../f", **TERMINAL).text == "hi\nhi"
     assert use(env, "run_in_terminal", command="cat f; exit 3", **TERMINAL).text == "hi\nexit code 3"
     assert use(env, "run_in_terminal", command="true", **TERMINAL).text == "(no output)"
-    slow = use(env, "run_in_terminal", command="echo a; sleep 9", timeout=300, **TERMINAL)
-    assert (slow.kind, slow.text) == ("timeout", "a\nERROR: stopped after 0.3 s")
-    assert use(env, "run_in_terminal", command="true", **{**TERMINAL, "mode": "async"}).kind == "invalid_input"
     long = use(env, "run_in_terminal", command="seq 1 100000", **TERMINAL).text
     assert len(long) < 61_000
     assert "characters left out" in long
+    assert long.endswith("(All of it is in /workspace/.vivace-output/1.txt.)")
+    assert use(env, "read_file", filePath=".vivace-output/1.txt", startLine=77777, endLine=77777).text.endswith(
+        "```txt\n77777\n```")  # fmt: skip
+    assert env.workspace.changed_files() == ["f"], "what is kept of output is no part of the work"
+
+
+def test_a_command_goes_on_in_the_background(env: Environment) -> None:
+    slow = use(env, "run_in_terminal", command="echo a; read x; echo got $x; sleep 60", timeout=400, **TERMINAL)
+    assert slow.kind == "background"
+    assert slow.text.endswith("(Still running after 0.4 s: it goes on in the background, its id is 1.)")
+    assert use(env, "send_to_terminal", id="1", command="hello").text.endswith("a\ngot hello")
+    assert use(env, "get_terminal_output", id="1").text.startswith("a\ngot hello\n(id 1 has been running for ")
+    assert use(env, "kill_terminal", id="1").text == "a\ngot hello\n(stopped id 1)"
+    gone = use(env, "get_terminal_output", id="1")
+    assert (gone.kind, gone.text) == ("not_found", "ERROR: no command with id '1'; none can be named")
+    background = {**TERMINAL, "mode": "async"}
+    assert "(id 2 has been running" in use(env, "run_in_terminal", command="echo up; sleep 60", **background).text
+    assert use(env, "run_in_terminal", command="echo b; exit 3", **background).text == (
+        "b\nexit code 3\n(id 3 has ended)")  # fmt: skip
+    running = env.workspace.background["2"]
+    env.workspace.close()
+    assert not running.running
+
+
+def test_the_end_of_a_command_in_the_background_is_told_once(env: Environment) -> None:
+    use(env, "run_in_terminal", command="sleep 1.2; exit 5", timeout=100, **TERMINAL)
+    env.workspace.background["1"].wait(60)
+    told = "(The command with id 1 has ended with exit code 5.)"
+    assert use(env, "list_dir", path="calc").text == f"__init__.py\nops.py\n{told}"
+    assert told not in use(env, "list_dir", path="calc").text
+    assert use(env, "get_terminal_output", id="1").text == "exit code 5\n(id 1 has ended)"
+
+
+def test_only_so_many_run_in_the_background(env: Environment) -> None:
+    for _ in range(8):
+        use(env, "run_in_terminal", command="sleep 100", timeout=1, **TERMINAL)
+    assert use(env, "run_in_terminal", command="true", **TERMINAL).kind == "refused"
+
+
+def test_a_shell_alone_stops_what_takes_too_long(env: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vivace.harness.tools.bash.DEFAULT_SECONDS", 0.3)
+    result = use(env, "bash", "mini", command="echo a; sleep 60")
+    assert result.kind == "timeout"
+    assert result.text.endswith("ERROR: stopped after 0.3 s")
+    assert env.workspace.background == {}
+
+
+def test_an_interrupt_ends_the_command_that_is_waited_for(env: Environment) -> None:
+    read_end, write_end = os.pipe()
+    env.workspace.interrupt = read_end
+    threading.Timer(0.5, os.write, (write_end, b"x")).start()
+    result = use(env, "run_in_terminal", command="echo a; sleep 100", **TERMINAL)
+    assert result.text.endswith("ERROR: stopped by the user")
+    os.close(read_end), os.close(write_end)
+
+
+# --- the command line's names for the same ---------------------------------------------------------------------------
+
+
+def test_the_command_lines_tools(env: Environment) -> None:
+    def cli(tool: str, **arguments: Any) -> Result:
+        return use(env, tool, "copilot-cli", **arguments)
+
+    assert cli("bash", command="echo hi", description="d").text == "hi"
+    assert cli("view", path="/workspace/calc").text == "__init__.py\nops.py"
+    assert "Lines 4 to 6" in cli("view", path="/workspace/calc/ops.py", view_range=[4, 6]).text
+    assert "Lines 12 to 13" in cli("view", path="calc/ops.py", view_range="[12, -1]").text
+    assert cli("view", path="calc/ops.py", view_range=["a"]).kind == "invalid_input"
+    assert cli("grep", pattern="def (add|mean)").text == "/workspace/calc/ops.py"
+    assert cli("grep", pattern="def (add|mean)", output_mode="count").text == "/workspace/calc/ops.py:2"
+    assert cli("grep", pattern="def", path="calc", output_mode="content", head_limit=1).text == (
+        "/workspace/calc/ops.py:4:def add(a, b):\n+1 more")  # fmt: skip
+    assert cli("grep", pattern="nothing").kind == "no_results"
+    assert cli("glob", pattern="*.py", path="/workspace/tests").text == "1 total result\n/workspace/tests/test_ops.py"
+    assert cli("edit", path="calc/ops.py", old_str="return a - b", new_str="return a + b").kind == "ok"
+    assert cli("edit", path="calc/ops.py", old_str="return a * b", new_str="return a + b").kind == "already_applied"
+    assert cli("create", path="/workspace/new.py", file_text="x = 1\n").text == "File created at /workspace/new.py"
+    assert cli("update_todo", todos="- [x] a\n- [~] b\n- [ ] c").text == "Successfully wrote todo list."
+    assert cli("update_todo", todos="none").kind == "invalid_input"
+    started = cli("bash", command="read x; echo got $x; sleep 60", description="d", mode="async").text
+    assert started.startswith("(id 1 has been running")
+    assert cli("write_bash", shellId="1", input="hello", delay=0).text == "got hello"
+    assert cli("read_bash", shellId="1", delay=0).text.startswith("got hello")
+    assert cli("stop_bash", shellId="1").text == "got hello\n(stopped id 1)"
+    assert cli("task_complete", summary="done").done
+    assert cli("read_file", filePath="calc/ops.py").kind == "unknown_tool"
 
 
 def test_run_tests_in_full(env: Environment) -> None:
@@ -296,6 +382,9 @@ REFERENCE = {
     "replace_string_in_file": {"filePath": True, "oldString": True, "newString": True},
     "multi_replace_string_in_file": {"explanation": True, "replacements": True},
     "run_in_terminal": {"command": True, "explanation": True, "goal": True, "mode": True, "timeout": False},
+    "get_terminal_output": {"id": True},
+    "send_to_terminal": {"id": True, "command": True},
+    "kill_terminal": {"id": True},
     "runTests": {"files": False, "testNames": False},
     "task_complete": {"summary": False},
 }  # fmt: skip
@@ -314,8 +403,43 @@ def test_schemas_are_those_of_the_editor() -> None:
     assert schemas["run_in_terminal"]["properties"]["mode"]["enum"] == ["sync", "async"]
 
 
+REFERENCE_CLI = {
+    "bash": {"command": True, "description": True, "mode": False, "initial_wait": False},
+    "read_bash": {"shellId": True, "delay": True},
+    "write_bash": {"shellId": True, "input": False, "delay": True},
+    "stop_bash": {"shellId": True},
+    "view": {"path": True, "view_range": False},
+    "create": {"path": True, "file_text": False},
+    "edit": {"path": True, "old_str": False, "new_str": False},
+    "grep": {"pattern": True, "path": False, "glob": False, "output_mode": False, "head_limit": False},
+    "glob": {"pattern": True, "path": False},
+    "update_todo": {"todos": True},
+    "task": {"description": True, "prompt": True, "agent_type": True},
+    "task_complete": {"summary": False},
+}  # fmt: skip
+
+
+def test_schemas_are_those_of_the_command_line() -> None:
+    schemas = {s["function"]["name"]: s["function"]["parameters"] for s in get_profile("copilot-cli").schemas()}
+    assert {
+        name: {parameter: parameter in schema["required"] for parameter in schema["properties"]}
+        for name, schema in schemas.items()
+    } == REFERENCE_CLI
+    assert schemas["view"]["properties"]["view_range"]["items"] == {"type": "number"}
+
+
+def test_every_profile_is_complete_and_its_hash_sees_its_tools() -> None:
+    for profile in PROFILES.values():
+        assert set(profile.tools) <= set(profile.table)
+        assert len(profile.schemas()) == len(profile.tools)
+        for name in profile.tools:
+            tool = profile.table[name]
+            other = {**profile.table, name: replace(tool, description=tool.description + "!")}
+            assert replace(profile, table=other).hash() != profile.hash()
+
+
 def test_profiles_use_the_same_tools_and_differ_in_hash() -> None:
-    assert all(name in TOOLS for profile in PROFILES.values() for name in profile.tools)
+    assert all(name in TOOLS for profile in PROFILES.values() if profile.table is TOOLS for name in profile.tools)
     assert len({profile.hash() for profile in PROFILES.values()}) == len(PROFILES)
 
 

@@ -1,4 +1,5 @@
 import os
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -224,3 +225,50 @@ def test_an_overlay_is_part_of_the_base(base: Path, any_sandbox: Sandbox) -> Non
         opened.write_text(init, "def one():\n    return 2\n")
         assert opened.diff() == ""
     assert (base / init).read_text() == "def one():\n    return 1\n"
+
+
+def test_a_fork_has_the_files_of_now_and_goes_its_own_way(workspace: Workspace) -> None:
+    workspace.write_text("README.md", "changed")
+    workspace.delete("pkg/__init__.py")
+    workspace.exec(["sh", "-c", "printf '\\0\\1' > data.bin; mkdir sub; ln -s ../README.md sub/link; rm link.md"])
+    with workspace.fork() as fork:
+        assert fork.state_digest() == workspace.state_digest()
+        assert fork.changed_files() == workspace.changed_files()
+        assert fork.exec(["cat", "sub/link"]).output == "changed"
+        assert fork.exec(["./run.sh"]).output == "ran\n"
+        fork.write_text("README.md", "again")
+        assert workspace.read_text("README.md") == "changed"
+    assert workspace.read_text("README.md") == "changed"
+
+
+def test_commands_in_the_background_end_with_their_workspace(workspace: Workspace) -> None:
+    name = workspace.start(["sh", "-c", "echo up; read line; echo got $line; sleep 100"])
+    started = workspace.background[name]
+    started.type("it\n")
+    end = time.monotonic() + 60
+    while "got it" not in started.output() and time.monotonic() < end:
+        assert started.wait(0.05) is None
+    assert started.output() == "up\ngot it\n"
+    quick = workspace.background[workspace.start(["sh", "-c", "echo done; exit 3"])].wait(60)
+    assert quick is not None
+    assert (quick.exit_code, quick.output) == (3, "done\n")
+    workspace.close()
+    assert not started.running
+    with pytest.raises(BadInput, match="has ended"):
+        started.type("x")
+
+
+def test_closing_twice_leaves_the_folder_above_alone(
+    base: Path, any_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "above"
+    above.mkdir(mode=0o755)
+    monkeypatch.setenv("TMPDIR", str(above))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    workspace = Workspace(base, any_sandbox)
+    assert workspace.root.is_relative_to(above)
+    workspace.exec(["sh", "-c", "mkdir -p locked/below && touch locked/below/f && chmod 0 locked/below locked"])
+    workspace.close()
+    workspace.close()
+    assert list(above.iterdir()) == []
+    assert above.stat().st_mode & 0o777 == 0o755

@@ -104,6 +104,7 @@ def work_in(
         FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
     )  # fmt: skip
     env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
+    limits = limits.model_copy(update={"review": works and not get_profile(profile).terse})
     return run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
 
 

@@ -37,6 +37,9 @@ class Limits(Record):
     """In the currency of `prices`."""
     prices: Prices | None = None
     max_test_runs: int = Field(default=16, ge=0)
+    review: bool = False
+    """Whether an attempt that would finish is shown once what is plainly wrong with its change (`harness.review`), if
+    anything is and there is a turn left to mend it. Not with `take_backs`."""
     take_backs: int = Field(default=0, ge=0)
     """Answers that had no effect or did not help, which are forgotten and asked for again: see `harness.takebacks`.
     With them, an attempt also ends when it asks for tests and `max_test_runs` are used up."""

@@ -25,12 +25,14 @@ from vivace.harness.hooks import Event, Hooks
 from vivace.harness.limits import Budget, StopReason
 from vivace.harness.limits import Limits as Limits
 from vivace.harness.prompts import opening, prompt_hash
+from vivace.harness.review import review
 from vivace.harness.stuck import StuckDetector
 from vivace.harness.subagent import explorer
 from vivace.harness.takebacks import IN_VAIN, WITHOUT_EFFECT, SafePoint, TakeBack, default_test_run
 from vivace.harness.tools.base import Context, Result
 from vivace.harness.tools.registry import Profile, get_profile
 from vivace.harness.tools.text import clip
+from vivace.harness.tools.whole import fitted
 from vivace.harness.transcript import Transcript
 
 INVALID_TURNS = 3
@@ -98,7 +100,7 @@ class _Attempt:
         self.avoid: dict[int, list[Drawn]] = {}  # answers taken back, by the length of the record they followed
         self.stuck = StuckDetector()
         self.safe: SafePoint | None = None
-        self.several = False
+        self.several = self.looked_back = False
         self.turn = self.taken_back = self.invalid = 0
 
     def run(self) -> Trajectory:
@@ -310,7 +312,7 @@ class _Attempt:
         if not message.tool_calls:
             if self.task.FAIL_TO_PASS and not self.context.env.workspace.changed_files():
                 self._forget_if_allowed("text")  # a thought without an act
-            return None if self._steered() else "complete"
+            return None if self._steered() or self._reviewed() else "complete"
         usable = done = acted = False
         results: list[Result] = []
         for call, result, outcome in run_calls(message.tool_calls, self.profile, self.context, self.turn, self.hooks):
@@ -318,7 +320,7 @@ class _Attempt:
             if outcome.kind in WITHOUT_EFFECT and not acted:
                 self._forget_if_allowed(outcome.kind)
             acted |= outcome.kind not in WITHOUT_EFFECT  # an edit that broke the syntax is made, too
-            text = clip(result.text, self._most())
+            text = fitted(self.context, result.text, self._most())
             self._add(Message(role="tool", content=text, tool_call_id=call.id, name=call.name))
             self.outcomes.append(outcome)
             self.stuck.add(f"{call.name} {call.arguments}", text)
@@ -327,7 +329,7 @@ class _Attempt:
         if self._steered():
             return None
         if done:
-            return "complete"
+            return None if self._reviewed() else "complete"
         if self.limits.take_backs and any(result.kind == "budget" for result in results):
             return "tests"
         self._forget_in_vain(default_test_run(message.tool_calls, results))
@@ -345,6 +347,19 @@ class _Attempt:
             self._add(Message(role="user", content=line))
             self.hooks.event(Event(type="steering", turn=self.turn, text=line))
         return bool(lines)
+
+    def _reviewed(self) -> bool:
+        """Whether the attempt goes on for a last look at its change."""
+        limits = self.limits
+        if self.looked_back or not limits.review or limits.take_backs or self.budget.asked >= limits.max_turns:
+            return False
+        self.looked_back = True
+        text = review(self.context)
+        if text is None:
+            return False
+        self._add(Message(role="user", content=clip(text, self._most())))
+        self.hooks.event(Event(type="steering", turn=self.turn, text=text))
+        return True
 
     def _forget_in_vain(self, tested: Result | None) -> None:
         """Whether the tests show that what was done since the safe point helped; if not, it goes."""

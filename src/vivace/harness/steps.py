@@ -18,8 +18,8 @@ from vivace.harness.tools.coerce import CoercionError, coerce
 from vivace.harness.tools.multi_replace_string_in_file import MultiReplaceArgs
 
 Label = Literal["ok", "failed", "repeated", "wasted"]
-_EDITS = frozenset({"replace_string_in_file", "multi_replace_string_in_file", "create_file"})
-_CHANGING = _EDITS | {"run_in_terminal"}
+_EDITS = frozenset({"replace_string_in_file", "multi_replace_string_in_file", "create_file", "edit", "create"})
+_CHANGING = _EDITS | {"run_in_terminal", "send_to_terminal", "bash", "write_bash"}
 _LEAVING = frozenset({"partial", "broken_syntax", "timeout"})
 """Errors that leave a change behind."""
 
@@ -90,6 +90,10 @@ def _edit(old: str, new: str) -> _Edit:
 def _edits(call: ToolCall) -> list[_Edit]:
     """The edits of a call; malformed calls have none."""
     arguments = call.arguments
+    if call.name == "create":
+        return [_edit("", str(arguments.get("file_text", "")))]
+    if call.name == "edit":
+        return [_edit(str(arguments.get("old_str", "")), str(arguments.get("new_str", "")))]
     if call.name == "create_file":
         return [_edit("", str(arguments.get("content", "")))]
     if call.name == "replace_string_in_file":

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 
 from vivace.core.errors import BadInput, SandboxError
+from vivace.sandbox import cgroup
 from vivace.sandbox.bubblewrap import Bubblewrap
 from vivace.sandbox.landlock import Landlock
 from vivace.sandbox.limits import Sandbox
-from vivace.sandbox.probe import probe
+from vivace.sandbox.probe import probe_once
 from vivace.sandbox.scratch import sweep
 
 _BACKENDS: dict[str, Callable[[], Bubblewrap | Landlock]] = {"bubblewrap": Bubblewrap, "landlock": Landlock}
@@ -34,9 +35,10 @@ def open_sandbox(backend: str = "auto") -> Sandbox:
             try:
                 if not _opened:
                     sweep()
+                    cgroup.sweep()
                 if name not in _opened:
                     sandbox = _BACKENDS[name]()
-                    sandbox.guarantees = probe(sandbox)
+                    sandbox.guarantees = probe_once(sandbox)
                     _opened[name] = sandbox
                 return _opened[name]
             except SandboxError as error:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from vivace.core.errors import SandboxError
@@ -22,7 +23,8 @@ from vivace.sandbox.seccomp import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, build
 from vivace.sandbox.supervise import Ended, Launch, machinery, memory_file, supervise
 
 MOUNT = "/workspace"
-_TMP_MB, _SHM_MB = 128, 64
+_PRIVATE = {"/dev/shm": 64 << 20, "/tmp": 128 << 20}
+"""File systems in memory that are made for every command, with their sizes in bytes."""
 
 # Limits are set inside, by the shell that then becomes the command: RLIMIT_NPROC counts per user namespace
 # only if set there. dash says -p for processes, bash -u. Sizes are in KiB for -v and 512-byte blocks for -f.
@@ -91,7 +93,8 @@ class Bubblewrap:
         fds.append(memory_file("".join(f"{option}\0" for option in options).encode()))
         command = [self.program, "--args", str(fds[-1]), "--", *self._drop_root(job), *_limited(job)]
         launch = Launch(command, job.limits, _kill_tree, [job.root], job.base_usage, job.stdin, fds)
-        launch.cancel, launch.status, launch.channel = job.cancel, status_read, channel
+        launch.keyboard, launch.listen = job.keyboard, job.listen
+        launch.cancel, launch.status, launch.channel, launch.private = job.cancel, status_read, channel, _PRIVATE
         return _result(supervise(launch))
 
     def _isolation(self, job: Job, fds: list[int]) -> list[str]:
@@ -111,23 +114,15 @@ class Bubblewrap:
         return [*options, "--unshare-user"]
 
     def _filesystem(self, job: Job, fds: list[int]) -> list[str]:
-        options: list[str] = []
-        for folder in map(Path, host.SYSTEM_DIRS):
-            if folder.is_symlink():
-                options += ["--symlink", os.readlink(folder), str(folder)]
-            elif folder.is_dir():
-                options += ["--ro-bind", str(folder), str(folder)]
-        options += ["--perms", "0755", "--dir", "/etc"]
-        for name in host.SYSTEM_FILES:
-            options += ["--ro-bind-try", name, name]
+        options = list(_system())
         uid = os.getuid() if job.owner is None else job.owner
         files = {"passwd": host.passwd(uid), "group": host.group(uid), "hosts": host.HOSTS}
         for name, data in {**files, "nsswitch.conf": host.NSSWITCH}.items():
             fds.append(memory_file(data))
             options += ["--perms", "0644", "--file", str(fds[-1]), f"/etc/{name}"]
         options += ["--proc", "/proc", "--dev", "/dev"]
-        for place, size in (("/dev/shm", _SHM_MB), ("/tmp", _TMP_MB)):
-            options += ["--size", str(size << 20), "--perms", "1777", "--tmpfs", place]
+        for place, size in _PRIVATE.items():
+            options += ["--size", str(size), "--perms", "1777", "--tmpfs", place]
         shown = host.visible_dirs(job.readonly)
         # Folders that bwrap makes on the way to a mount are closed to others unless made in the open.
         for above in sorted({above for folder in shown for above in folder.parents if above != Path("/")}):
@@ -147,6 +142,21 @@ class Bubblewrap:
             return []
         uid = str(job.owner)
         return [self.setpriv, "--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps=-all"]
+
+
+@lru_cache(maxsize=1)
+def _system() -> tuple[str, ...]:
+    """Mounts of the system's own folders and files."""
+    options: list[str] = []
+    for folder in map(Path, host.SYSTEM_DIRS):
+        if folder.is_symlink():
+            options += ["--symlink", os.readlink(folder), str(folder)]
+        elif folder.is_dir():
+            options += ["--ro-bind", str(folder), str(folder)]
+    options += ["--perms", "0755", "--dir", "/etc"]
+    for name in host.SYSTEM_FILES:
+        options += ["--ro-bind-try", name, name]
+    return tuple(options)
 
 
 def _limited(job: Job) -> list[str]:

@@ -84,6 +84,7 @@ class Landlock:
         fds = [config_fd, status_write, *keep]
         disks = [job.root, scratch]
         launch = Launch(command, job.limits, _terminate, disks, job.base_usage, job.stdin, fds)
+        launch.keyboard, launch.listen = job.keyboard, job.listen
         launch.cancel, launch.status, launch.channel = job.cancel, status_read, channel
         ended = supervise(launch)
         answer: dict[str, Any] = {}
@@ -108,7 +109,8 @@ class Landlock:
             "cwd": str(job.root / job.cwd),
             "env": env,
             "uid": job.owner,
-            "filter": base64.b64encode(build_filter([], freeze_metadata=job.owner is None)).decode(),
+            "filter": base64.b64encode(
+                build_filter([], shared=True, freeze_permissions=job.owner is None)).decode(),
             "read": [
                 *host.SYSTEM_DIRS,
                 *host.SYSTEM_FILES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +82,10 @@ class Job:
     """A descriptor that the command inherits as $VIVACE_LINK_FD and that the backend closes once it has."""
     cancel: int | None = None
     """A descriptor of the caller's: when it becomes readable the command is killed ("cancelled")."""
+    keyboard: int | None = None
+    """A descriptor of the caller's that becomes the command's standard input, in place of `stdin`."""
+    listen: Callable[[bytes], None] | None = None
+    """Told every piece of output as it comes, in the thread that runs the command."""
     base_usage: tuple[int, int] = (0, 0)
     """(bytes, entries) of the workspace before anything ran; `limits.disk_mb` counts from there."""
 

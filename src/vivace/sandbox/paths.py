@@ -119,6 +119,39 @@ class Tree:
         except OSError as error:
             raise _explain(error, rel) from error
 
+    def mode(self, rel: str) -> int:
+        """Permission bits of a file. BadInput: as `read`."""
+        rel = clean(rel)
+        try:
+            with self._opened(rel, os.O_RDONLY) as fd:
+                return stat.S_IMODE(os.fstat(fd).st_mode)
+        except OSError as error:
+            raise _explain(error, rel) from error
+
+    def set_mode(self, rel: str, mode: int) -> None:
+        """Give a file these permission bits. BadInput: as `read`."""
+        rel = clean(rel)
+        try:
+            with self._opened(rel, os.O_RDONLY) as fd:
+                os.fchmod(fd, mode)
+        except OSError as error:
+            raise _explain(error, rel) from error
+
+    def link(self, rel: str, target: str) -> None:
+        """Make a symlink, in place of a file or link of that name. BadInput: as `write`."""
+        rel = clean(rel)
+        folder, name = posixpath.split(rel)
+        try:
+            self._make_folders(folder)
+            with self._opened(folder or ".", os.O_RDONLY | os.O_DIRECTORY) as parent:
+                if self._existing_mode(parent, name) is not None:
+                    os.unlink(name, dir_fd=parent)
+                os.symlink(target, name, dir_fd=parent)
+                if self.owner is not None:
+                    os.chown(name, self.owner, self.owner, dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            raise _explain(error, rel) from error
+
     def exists(self, rel: str) -> bool:
         """Whether a file or folder is there and within the tree."""
         try:

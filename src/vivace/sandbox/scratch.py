@@ -62,7 +62,7 @@ def _room() -> bool:
 
 @lru_cache(maxsize=1024)
 def _small(base: Path) -> bool:
-    return tree_usage(base, MOST_BYTES >> 12)[0] <= MOST_BYTES
+    return tree_usage(base, MOST_BYTES >> 12).nbytes <= MOST_BYTES
 
 
 def _space() -> int:

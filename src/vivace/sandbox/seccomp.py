@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from errno import EAFNOSUPPORT, ENOSYS, EPERM
 
 from vivace.core.errors import SandboxError
@@ -50,21 +50,35 @@ DENIED = {
     "adjtimex": (159, 171), "clock_adjtime": (305, 266), "fanotify_init": (300, 262),
     "migrate_pages": (256, 238), "move_pages": (279, 239), "mbind": (237, 235), "vhangup": (153, 58),
     "lookup_dcookie": (212, 18),
-    # Memory that belongs to no process, so that no limit here would see it.
-    "shmget": (29, 194), "memfd_secret": (447, 447),
+    # Memory that belongs to no process, so that no limit here would see it; and where there is no namespace of one's
+    # own for them, the queues and segments of the host, which have guessable numbers.
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "memfd_secret": (447, 447),
+    "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187),
+    "semget": (64, 190), "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192),
+    "mq_open": (240, 180), "mq_unlink": (241, 181),
 }  # fmt: skip
 _X86_ONLY = {"iopl": 172, "ioperm": 173}
 # Answered "no such call", so that a libc falls back: clone3 hides its flags from a filter.
 ABSENT = {"clone3": (435, 435), "memfd_create": (319, 279)}
 _CLONE, _IOCTL, _SOCKET, _MKNODAT, _X86_MKNOD = (56, 220), (16, 29), (41, 198), (259, 33), 133
 
-# Calls that change permissions, owners, times or attributes of a file by path, which Landlock lets through.
-METADATA = {
+# Calls that change permissions and owners, or times and attributes, of a file by path, which Landlock lets through.
+PERMISSIONS = {
     "chmod": (90, None), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None), "lchown": (94, None),
-    "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
+    "fchownat": (260, 54),
+}  # fmt: skip
+METADATA = {
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "setxattrat": (463, 463), "removexattr": (197, 14),
     "lremovexattr": (198, 15), "removexattrat": (466, 466), "file_setattr": (469, 469),
 }  # fmt: skip
+# Calls that act on other processes of the same user, and the position of the process' number. Landlock lets them
+# through. Given any number but 0 (the caller itself) they do nothing and report success, prlimit is refused.
+_OTHERS = {
+    "sched_setaffinity": (203, 122, 0), "sched_setscheduler": (144, 119, 0), "sched_setparam": (142, 118, 0),
+    "sched_setattr": (314, 274, 0), "setpriority": (141, 140, 1), "ioprio_set": (251, 30, 1),
+}  # fmt: skip
+_PRLIMIT, _INOTIFY_ADD_WATCH = (302, 261), (254, 27)
 _UTIMENSAT = (280, 88)  # without a path it acts on an open file, which is harmless
 
 Instruction = tuple[int, int, int, int]
@@ -84,13 +98,16 @@ def _when(number: int, body: Sequence[Instruction]) -> list[Instruction]:
 
 
 def build_filter(
-    families: Sequence[int], *, freeze_metadata: bool = False, machine: str | None = None
+    families: Sequence[int], *, shared: bool = False, freeze_permissions: bool = False,
+    machine: str | None = None,
 ) -> bytes:
     """The filter as an array of `struct sock_filter`.
 
     Args:
         families: address families that `socket` may create; with none, every `socket` call fails.
-        freeze_metadata: let calls that change permissions, owners or times by path do nothing and report success.
+        shared: the host's files and processes can be named from inside, so calls that no other means governs there do
+            nothing: changing times and attributes by path, and limits or priorities of other processes.
+        freeze_permissions: the same of permissions and owners, for commands that run as the owner of host files.
         machine: as `platform.machine()` names it.
     Raises:
         SandboxError: this processor's system-call numbers are not known here.
@@ -117,15 +134,29 @@ def build_filter(
         program += _when(number, [_errno(EPERM)])
     for numbers in ABSENT.values():
         program += _when(numbers[column], [_errno(ENOSYS)])
-    if freeze_metadata:
-        for known in (numbers[column] for numbers in METADATA.values()):
-            if known is not None:
-                program += _when(known, [_errno(0)])
-        at_path = [_argument(1), (_JUMP_EQUAL, 1, 0, 0), _errno(0), (_RETURN, 0, 0, _ALLOW)]
-        program += _when(_UTIMENSAT[column], at_path)
+    if shared:
+        program += _frozen(column)
+    if freeze_permissions:
+        program += _do_nothing(PERMISSIONS, column)
     program += _argument_checks(column, mknods, families)
     program.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in program)
+
+
+def _do_nothing(table: Mapping[str, Sequence[int | None]], column: int) -> list[Instruction]:
+    known = (numbers[column] for numbers in table.values())
+    return [one for number in known if number is not None for one in _when(number, [_errno(0)])]
+
+
+def _frozen(column: int) -> list[Instruction]:
+    """What must not act on files and processes of the host."""
+    allow: Instruction = (_RETURN, 0, 0, _ALLOW)
+    program = _do_nothing(METADATA, column)
+    program += _when(_UTIMENSAT[column], [_argument(1), (_JUMP_EQUAL, 1, 0, 0), _errno(0), allow])
+    for *numbers, place in _OTHERS.values():
+        program += _when(numbers[column], [_argument(place), (_JUMP_EQUAL, 1, 0, 0), _errno(0), allow])
+    program += _when(_PRLIMIT[column], [_argument(0), (_JUMP_EQUAL, 1, 0, 0), _errno(EPERM), allow])
+    return program + _when(_INOTIFY_ADD_WATCH[column], [_errno(EPERM)])
 
 
 def _argument_checks(column: int, mknods: Sequence[int], families: Sequence[int]) -> list[Instruction]:

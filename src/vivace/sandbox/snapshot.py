@@ -14,9 +14,11 @@ from vivace.core.errors import BadInput, InfraError
 
 # Never copied: history would hand out answers, environments and caches cost time.
 NOT_COPIED = frozenset(
-    {".git", ".hg", ".svn", ".venv", "node_modules", ".tox", ".nox", ".mypy_cache", ".ruff_cache"}
+    {".git", ".hg", ".svn", ".venv", "node_modules", ".tox", ".nox", ".mypy_cache", ".ruff_cache", ".vivace-output"}
 )
-_BYPRODUCT_DIRS = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".git"})
+OUTPUT_DIR = ".vivace-output"
+"""Folder for output that is too long to be shown; no part of the work."""
+_BYPRODUCT_DIRS = frozenset({"__pycache__", ".pytest_cache", ".hypothesis", ".git", OUTPUT_DIR})
 MOST_BYTES = 4 << 30
 
 Stamp = tuple[int, int, int]

@@ -7,14 +7,15 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vivace.core.errors import SandboxError
+from vivace.sandbox.cgroup import Cage
 from vivace.sandbox.limits import ExecLimits, ExecResult
-from vivace.sandbox.watch import descendants, memory_bytes, tree_usage, unlinked_bytes
+from vivace.sandbox.watch import descendants, held_bytes, memory_bytes, private_entries, tasks, tree_usage, used_bytes
 
 _TICK = 0.1  # seconds between looks at memory, processes and disk
 _SHARE, _LONGEST = 30, 0.5  # looks that take long are spaced out by that factor, up to so many seconds
@@ -22,6 +23,8 @@ _GRACE = 2.0  # seconds for a killed tree to vanish
 _EXTRA_ENTRIES = 50_000  # files a command may add to its workspace
 _FLOOD = 16  # times the kept output that may be written in all before the writer is stopped
 _MOST_CHANNEL = 64 << 20
+_OVERHEAD_MB = 64  # for the kernel's own bookkeeping, where control groups count it
+_LAUNCHERS = 3  # the launcher, its helper and the init of the process namespace
 
 
 @contextmanager
@@ -54,6 +57,21 @@ class Launch:
     status: int | None = None
     channel: int | None = None
     """Read ends of the launcher's status pipe and of the command's result pipe; closed here at the end."""
+    keyboard: int | None = None
+    """Becomes the launcher's standard input; the caller closes it."""
+    listen: Callable[[bytes], None] | None = None
+    """Told every piece of output as it comes."""
+    private: Mapping[str, int] = field(default_factory=dict)
+    """File systems in memory that only the command sees: {where: bytes}."""
+
+    def cage(self) -> Cage:
+        """Control groups with room for all that the limits allow, the files that are kept in memory included.
+
+        It is a ceiling for what happens between two looks: the kernel kills some process of the group, while a look
+        that finds too much ends them all and says why.
+        """
+        megabytes = 2 * self.limits.memory_mb + self.limits.disk_mb + _OVERHEAD_MB
+        return Cage((megabytes << 20) + sum(self.private.values()), self.limits.processes + _LAUNCHERS)
 
 
 @dataclass
@@ -142,9 +160,12 @@ def supervise(launch: Launch) -> Ended:
             if fd is not None:
                 ours.callback(os.close, fd)
         start = time.monotonic()
+        cage = launch.cage()
+        ours.callback(cage.close)
         process, output = _start(launch, ours)
         try:
-            supervisor = _Supervisor(launch, process, output, start, ours)
+            cage.hold(process.pid)
+            supervisor = _Supervisor(launch, process, output, start, ours, cage)
         except BaseException:
             _abandon(launch, process)
             raise
@@ -159,7 +180,7 @@ def _start(launch: Launch, ours: ExitStack) -> tuple[subprocess.Popen[bytes], in
         output, write_end = os.pipe()
         ours.callback(os.close, output)
         theirs.callback(os.close, write_end)
-        stdin = subprocess.DEVNULL
+        stdin = subprocess.DEVNULL if launch.keyboard is None else launch.keyboard
         if launch.stdin is not None:
             stdin = memory_file(launch.stdin)
             theirs.callback(os.close, stdin)
@@ -191,9 +212,10 @@ def _abandon(launch: Launch, process: subprocess.Popen[bytes]) -> None:
 
 class _Supervisor:
     def __init__(
-        self, launch: Launch, process: subprocess.Popen[bytes], output: int, start: float, ours: ExitStack
+        self, launch: Launch, process: subprocess.Popen[bytes], output: int, start: float, ours: ExitStack, cage: Cage
     ) -> None:
-        self.launch, self.process, self.start = launch, process, start
+        self.launch, self.process, self.start, self.cage = launch, process, start, cage
+        self.used = {disk: used_bytes(disk) for disk in launch.disks}
         self.output = KeptOutput(launch.limits.output_bytes)
         self.status, self.channel = bytearray(), bytearray()
         self.killed: str | None = None
@@ -215,6 +237,8 @@ class _Supervisor:
             self._stop("interrupt")
             raise
         duration = time.monotonic() - self.start
+        if self.killed is None and self.cage.burst():
+            self.killed = "memory"
         text, truncated = self.output.text()
         code = self.process.returncode
         return Ended(code, text, truncated, self.killed, duration, bytes(self.status), bytes(self.channel))
@@ -258,6 +282,8 @@ class _Supervisor:
                 self.selector.unregister(fd)
             elif fd == self.output_fd:
                 self.output.add(data)
+                if self.launch.listen:
+                    self.launch.listen(data)
             else:
                 (self.status if fd == self.launch.status else self.channel).extend(data)
         return got
@@ -271,17 +297,24 @@ class _Supervisor:
     def _over_limit(self) -> str | None:
         limits = self.launch.limits
         pids = descendants(self.process.pid)
-        if memory_bytes(pids, limits.memory_mb << 20) > limits.memory_mb << 20:
+        held = held_bytes(pids)
+        in_use = max(held.memory, memory_bytes(pids, limits.memory_mb << 20))
+        if in_use > limits.memory_mb << 20 or self.cage.burst():
             return "memory"
-        if len(pids) > limits.processes + 3:  # the launcher, its helper and the init of the process namespace
+        if tasks(pids) > limits.processes + _LAUNCHERS:
             return "processes"
-        base_bytes, base_entries = self.launch.base_usage
-        most = base_entries + _EXTRA_ENTRIES
+        most = self.launch.base_usage[1] + _EXTRA_ENTRIES
         used = [tree_usage(disk, most) for disk in self.launch.disks]
-        grown = sum(size for size, _ in used) + unlinked_bytes(pids) - base_bytes
-        if grown > limits.disk_mb << 20 or sum(entries for _, entries in used) > most:
-            return "disk"
-        return None
+        names = max(sum(each.entries for each in used), private_entries(pids, self.launch.private))
+        nbytes, hidden = sum(each.nbytes for each in used) + held.disk, any(each.hidden for each in used)
+        return "disk" if names > most or self._grown(nbytes, hidden) else None
+
+    def _grown(self, nbytes: int, hidden: bool) -> bool:
+        """Whether more was written than may be. Behind a door that is closed to us, the whole disk tells."""
+        most = self.launch.limits.disk_mb << 20
+        if nbytes - self.launch.base_usage[0] > most:
+            return True
+        return hidden and any(used_bytes(disk) - before > most for disk, before in self.used.items())
 
     def _stop(self, reason: str) -> None:
         self.killed = reason

@@ -6,13 +6,14 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vivace.core.errors import BadInput
+from vivace.core.errors import BadInput, InfraError
+from vivace.sandbox.background import Background
 from vivace.sandbox.limits import ExecLimits, ExecResult, Job, Sandbox
 from vivace.sandbox.patch import apply_patch, make_patch, patched_paths
 from vivace.sandbox.paths import Tree, clean
@@ -54,6 +55,9 @@ class Workspace:
         self.interrupt: int | None = None
         """A descriptor that, once readable, has every command killed that brings no `cancel` of its own."""
         self._lock = threading.RLock()
+        self.background: dict[str, Background] = {}
+        """Commands by the number that `start` gave them, ended ones too; whoever needs one no more takes it out."""
+        self._started = 0
         self._tree: Tree | None = None
         try:
             self._snapshot = copy_tree(self.base, self.root, self.owner)
@@ -82,6 +86,8 @@ class Workspace:
         readonly: Sequence[Path] = (),
         link: int | None = None,
         cancel: int | None = None,
+        keyboard: int | None = None,
+        listen: Callable[[bytes], None] | None = None,
     ) -> ExecResult:
         """Run one command in the sandbox and wait for its end.
 
@@ -93,6 +99,8 @@ class Workspace:
             readonly: more host paths for this command.
             link: a descriptor handed over to the command, its number in $VIVACE_LINK_FD.
             cancel: a descriptor that, once readable, has the command killed; None: `interrupt`.
+            keyboard: a descriptor that becomes the command's standard input, in place of `stdin`.
+            listen: told every piece of output as it comes.
         Raises:
             BadInput: no command, or `cwd` is outside the workspace.
             SandboxError: the sandbox itself failed.
@@ -113,9 +121,55 @@ class Workspace:
             names=self.names,
             link=link,
             cancel=self.interrupt if cancel is None else cancel,
+            keyboard=keyboard,
+            listen=listen,
             base_usage=(self._snapshot.nbytes, self._snapshot.entries),
         )
         return self.sandbox.run(job)
+
+    def start(self, argv: Sequence[str], *, limits: ExecLimits | None = None) -> str:
+        """Start a command that goes on until it ends, is stopped, or the workspace is closed; its name in `background`.
+
+        Raises:
+            BadInput: no command.
+        """
+        if not argv:
+            raise BadInput("no command to run; give a program and its arguments")
+        self._open()
+        limits = limits or ExecLimits()
+
+        def run(listen: Callable[[bytes], None], keyboard: int, cancel: int) -> ExecResult:
+            return self.exec(argv, limits=limits, listen=listen, keyboard=keyboard, cancel=cancel)
+
+        with self._lock:
+            self._started += 1
+            name = str(self._started)
+            self.background[name] = Background(run, limits.output_bytes)
+        return name
+
+    def finished(self, name: str) -> None:
+        """Take a command that nobody was told of out of `background`; its name may be given again."""
+        with self._lock:
+            self.background.pop(name).stop()
+            self._started -= name == str(self._started)
+
+    def fork(self) -> Workspace:
+        """A workspace of its own with the files as they are here now, on the same base. Commands are not forked, and
+        one that writes meanwhile may be seen half done."""
+        with self._lock:
+            made = Workspace(self.base, self.sandbox, readonly=self.readonly, env=self.env, overlay=self._overlay)
+            try:
+                changes = self.tree_changes()
+                made.reset(changes)
+                for rel, target in self._changes().links.items():
+                    made._open().link(rel, target)
+                for rel, data in changes.items():
+                    if data is not None:
+                        made._open().set_mode(rel, self._open().mode(rel))
+            except BaseException:
+                made.close()
+                raise
+            return made
 
     def read_bytes(self, rel: str) -> bytes:
         """Contents of a file.
@@ -236,9 +290,15 @@ class Workspace:
 
     def close(self) -> None:
         """Destroy the workspace. Further use raises BadInput; closing twice is fine."""
+        for one in self.background.values():
+            with suppress(InfraError, BadInput):
+                one.stop()
+        self.background = {}
         if self._tree is not None:
             self._tree.close()
-        shutil.rmtree(self._home, onerror=_force_remove)
+        if self._home.is_dir():  # what lies above it is not ours to unlock
+            shutil.rmtree(self.root, onerror=_force_remove)
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self
@@ -290,9 +350,9 @@ def _text(data: bytes | None) -> str | None:
 def _force_remove(function: Any, path: str, error: Any) -> None:
     """A command may have locked a folder of its own: unlock it and try once more."""
     with suppress(OSError):
-        os.chmod(os.path.dirname(path), 0o700)
         if os.path.isdir(path) and not os.path.islink(path):
             os.chmod(path, 0o700)
             shutil.rmtree(path, ignore_errors=True)
         else:
+            os.chmod(os.path.dirname(path), 0o700)
             os.unlink(path)

@@ -18,7 +18,7 @@ ROOT = "/workspace"
 """Where the model is told the repository lies, whatever the isolation backend."""
 
 OkKind = Literal[
-    "ok", "no_results", "tests_failed", "no_tests", "nonzero_exit", "diagnostics",
+    "ok", "no_results", "tests_failed", "no_tests", "nonzero_exit", "diagnostics", "background",
     # Edits that fitted only after forgiving something; `ok` is the exact match that training rewards.
     "ok_line_endings", "ok_trailing_blanks", "ok_look_alikes", "ok_indentation",
 ]  # fmt: skip

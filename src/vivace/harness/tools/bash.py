@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vivace.harness.tools import run_in_terminal
 from vivace.harness.tools.base import Args, Context, Result, Tool
+from vivace.harness.tools.terminals import DEFAULT_SECONDS, run_command
 
 
 class BashArgs(Args):
@@ -13,7 +13,7 @@ class BashArgs(Args):
 
 
 def run(args: BashArgs, ctx: Context) -> Result:
-    return run_in_terminal.run(run_in_terminal.RunInTerminalArgs(command=args.command), ctx)
+    return run_command(ctx, args.command, DEFAULT_SECONDS)
 
 
 TOOL = Tool(

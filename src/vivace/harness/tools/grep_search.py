@@ -50,7 +50,8 @@ class GrepSearchArgs(Args):
     includeIgnoredFiles: bool = Field(False, description="Search generated and ignored files as well.")
 
 
-def run(args: GrepSearchArgs, ctx: Context) -> Result:
+def hits_of(args: GrepSearchArgs, ctx: Context) -> list[Hit]:
+    """All hits, in the order of the files. ToolError: an empty or bad query, or one that takes too long."""
     if not args.query.strip():
         raise ToolError("invalid_input", "query is empty")
     files = _files(args, ctx)
@@ -61,6 +62,11 @@ def run(args: GrepSearchArgs, ctx: Context) -> Result:
         except ToolError as error:
             if error.kind != "bad_regex":
                 raise
+    return hits
+
+
+def run(args: GrepSearchArgs, ctx: Context) -> Result:
+    hits = hits_of(args, ctx)
     most = TERSE_RESULTS if ctx.terse else min(max(1, args.maxResults or DEFAULT_RESULTS), MOST_RESULTS)
     if not hits:
         hint = "" if ctx.terse else ". Generated and ignored files were left out; includeIgnoredFiles includes them."

@@ -6,6 +6,7 @@ A profile is a naming and rendering layer over the same implementations.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,11 +15,14 @@ from vivace.core.files import digest
 from vivace.core.types import ToolCall, ToolOutcome
 from vivace.harness.tools import (
     bash,
+    copilot_cli,
     create_file,
     file_search,
     get_changed_files,
     get_errors,
+    get_terminal_output,
     grep_search,
+    kill_terminal,
     list_dir,
     manage_todo_list,
     multi_replace_string_in_file,
@@ -27,12 +31,14 @@ from vivace.harness.tools import (
     run_in_terminal,
     run_subagent,
     run_tests,
+    send_to_terminal,
     task_complete,
 )
 from vivace.harness.tools.base import KINDS, Context, Result, Tool, ToolError
 from vivace.harness.tools.coerce import CoercionError, coerce, json_schema, visible_fields
+from vivace.harness.tools.terminals import news
 
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 """Raised whenever the text of any result changes, so that trajectories made before and after are told apart."""
 
 INVALID_JSON = "_invalid_json"
@@ -40,7 +46,8 @@ INVALID_JSON = "_invalid_json"
 
 _MODULES = (
     read_file, list_dir, file_search, grep_search, get_errors, get_changed_files, create_file, replace_string_in_file,
-    multi_replace_string_in_file, run_in_terminal, run_tests, manage_todo_list, run_subagent, task_complete, bash,
+    multi_replace_string_in_file, run_in_terminal, get_terminal_output, send_to_terminal, kill_terminal, run_tests,
+    manage_todo_list, run_subagent, task_complete, bash,
 )  # fmt: skip
 LOOKING = ("read_file", "list_dir", "file_search", "grep_search", "get_errors", "get_changed_files")
 TOOLS: dict[str, Tool] = {module.TOOL.name: module.TOOL for module in _MODULES}
@@ -59,10 +66,12 @@ class Profile:
     terse: bool = False
     shown: dict[str, tuple[str, ...]] = field(default_factory=dict)
     purpose: Literal["work", "answer", "plan"] = "work"
+    table: Mapping[str, Tool] = field(default_factory=lambda: TOOLS, repr=False)
+    """What the names stand for."""
 
     def parallel(self, name: str) -> bool:
         """Whether calls of this tool may run side by side with others of that sort."""
-        return name in self.tools and TOOLS[name].read_only and name != "task_complete"
+        return name in self.tools and self.table[name].read_only and name != "task_complete"
 
     def schemas(self) -> list[dict[str, Any]]:
         """The tools in the form of the chat completions API."""
@@ -98,6 +107,8 @@ class Profile:
             result = self._run(call, ctx)
         except ToolError as error:
             result = Result(f"ERROR: {error.text}", error.kind)
+        if self._has_background and (told := news(ctx)):
+            result = replace(result, text=result.text + told)
         known = call.name if call.name in self.tools else "unknown"
         seconds = round(time.monotonic() - start, 4)
         return result, ToolOutcome(tool=known, kind=result.kind, seconds=seconds, turn=turn)
@@ -105,7 +116,7 @@ class Profile:
     def _run(self, call: ToolCall, ctx: Context) -> Result:
         if call.name not in self.tools:
             raise ToolError("unknown_tool", f"no tool {call.name[:40]!r}; the tools are {', '.join(self.tools)}")
-        tool = TOOLS[call.name]
+        tool = self.table[call.name]
         if INVALID_JSON in call.arguments:
             raise ToolError("invalid_input", f"the arguments of {tool.name} are not valid JSON; check your input")
         given = {tool.aliases.get(name, name): value for name, value in call.arguments.items()}
@@ -121,8 +132,12 @@ class Profile:
             return replace(result, text=f"{result.text}\n{note}")
         return result
 
+    @property
+    def _has_background(self) -> bool:
+        return any(name in self.tools for name in ("get_terminal_output", "read_bash"))
+
     def _tools(self) -> list[Tool]:
-        return [TOOLS[name] for name in self.tools]
+        return [self.table[name] for name in self.tools]
 
     def _parameters(self, tool: Tool) -> list[str]:
         if tool.name in self.shown:
@@ -134,6 +149,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile("copilot", tuple(name for name in TOOLS if name != "bash")),
+        Profile("copilot-cli", tuple(copilot_cli.TOOLS), table=copilot_cli.TOOLS),
         Profile("mini", ("bash",)),
         Profile("explore", LOOKING, purpose="answer"),
         Profile("ask", (*LOOKING, "runSubagent"), purpose="answer"),
