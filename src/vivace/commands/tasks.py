@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vivace.commands import exchange
 from vivace.core.crew import cores
 from vivace.core.errors import BadInput
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vivace.tasks.produce import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make verified tasks from code with tests, and look at them.")
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 Many = list[str] | None
 
 
