@@ -109,8 +109,8 @@ def test_some_training_packages_are_in_no_corpus() -> None:
     """On their tasks nothing can be remembered; a corpus that took one of them in would undo that for ever."""
     corpus = {row["name"].lower().replace("_", "-") for row in tomllib.loads(CORPUS.read_text())["package"]}
     unseen = {"unidiff", "addict", "json5", "furl", "pyhocon", "jsonlines", "email-validator", "dpath",
-              "jsonpointer", "munch", "webcolors", "mistletoe", "titlecase", "ordered-set", "rstr", "astor", "deepmerge",
-              "pathvalidate"}  # fmt: skip
+              "jsonpointer", "munch", "webcolors", "mistletoe", "titlecase", "ordered-set", "rstr", "astor",
+              "deepmerge", "pathvalidate"}  # fmt: skip
     assert unseen <= {package.name for package in load_manifest(MANIFEST).role("train")}
     assert not unseen & corpus
 
