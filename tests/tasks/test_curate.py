@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+import toy_package as toy
 
 from vivace.core.errors import BadInput
 from vivace.core.files import append_jsonl
@@ -19,7 +21,11 @@ from vivace.tasks.curate import (
     normalised,
     statistics,
 )
+from vivace.tasks.forge import manifest_text
 from vivace.tasks.layers import Layer
+from vivace.tasks.pack import pack
+from vivace.tasks.registry import read_tasks, write_tasks
+from vivace.tasks.sources import Manifest, load_manifest, sdist_name
 
 PATCH = "--- a/m.py\n+++ b/m.py\n@@ -1,1 +1,1 @@\n-    return {}\n+    return {}\n"
 LOOSE = Caps(function=99, same_tests=99, operator_share=1.0, repo_share=1.0)
@@ -115,6 +121,27 @@ def test_borrowed_functions(layer: Layer, tmp_path: Path) -> None:
 
     assert asked("clamp")
     assert not asked("longest")
+
+
+def test_a_folder_becomes_a_registry(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdist = toy.pack(tmp_path)
+    source = toy.source(sdist)
+    sdist.rename(tmp_path / sdist_name(source))
+    (tmp_path / "packages.toml").write_text(manifest_text(Manifest(requirements=[], package=[source])))
+    monkeypatch.setattr("vivace.tasks.layers.build_environment", lambda manifest: Path(sys.executable))
+    row = task.model_copy(update={"env": source.env})
+    (tmp_path / "farm" / "toy").mkdir(parents=True)
+    write_tasks(tmp_path / "farm" / "toy" / "tasks.jsonl", [row, row.model_copy(update={"id": "again"})])
+    report = pack([tmp_path / "farm"], tmp_path / "out", load_manifest(tmp_path / "packages.toml"))
+    assert report["tasks"] == {"train": 1, "valid": 0}
+    assert report["dropped"] == {"the same task": 1}
+    [back] = read_tasks(tmp_path / "out" / "train")
+    assert back.id in (row.id, "again")
+    assert set(back.PASS_TO_PASS) == set(row.PASS_TO_PASS)
+    again = pack([tmp_path / "farm"], tmp_path / "twice", load_manifest(tmp_path / "packages.toml"))
+    assert again["digest"] == report["digest"]
+    with pytest.raises(BadInput, match="no task rows in"):
+        pack([tmp_path / "nothing"], tmp_path / "out", load_manifest(tmp_path / "packages.toml"))
 
 
 def test_shapes_of_patches_and_counts() -> None:

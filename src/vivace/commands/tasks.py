@@ -102,14 +102,13 @@ def pack(
     html: Annotated[bool, typer.Option("--html", help="Also write a gallery, gallery.html.")] = False,
 ) -> None:
     """Split, decontaminate, deduplicate and cap tasks; write them as Parquet."""
-    from vivace.sandbox import open_sandbox
     from vivace.tasks.curate import Caps
     from vivace.tasks.pack import pack as write
     from vivace.tasks.sources import load_manifest
 
     caps = Caps(function=per_function, repo_share=repo_share, operator_share=operator_share)
-    report = write(places, out, load_manifest(manifest), open_sandbox(), against=against or [], valid=valid or [],
-                   caps=caps, say=typer.echo)
+    report = write(places, out, load_manifest(manifest), against=against or [], valid=valid or [], caps=caps,
+                   say=typer.echo)
     for why, number in report["dropped"].items():
         typer.echo(f"dropped {number}: {why}")
     for note in report["notes"]:
@@ -164,6 +163,27 @@ def check(
     problems = check_tasks(file, load_manifest(found), open_sandbox(), cheat=cheat, limit=limit, seed=seed,
                            workers=workers or cores(), say=typer.echo)
     if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="Task rows, or a folder of `make` or `pack`.")],
+    manifest: Annotated[Path, typer.Option(help="Pinned packages.")] = Path("recipes/packages.toml"),
+    limit: Annotated[int, typer.Option(min=1, help="This many tasks, drawn with the seed.")] = 200,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Look for pieces of the solution in the statements of tasks drawn at random."""
+    from vivace.tasks.exchange.files import layers_of
+    from vivace.tasks.leaks import audit as look
+    from vivace.tasks.registry import read_tasks
+    from vivace.tasks.sources import load_manifest
+
+    tasks = read_tasks(_rows_of(file))
+    found, families = look(tasks, layers_of(tasks, load_manifest(manifest)), limit, seed, typer.echo)
+    of = ", ".join(f"{name} {count}" for name, count in families.most_common())
+    typer.echo(f"{len({leak.task_id for leak in found})} of {families.total()} statements leak ({of})")
+    if found:
         raise typer.Exit(1)
 
 

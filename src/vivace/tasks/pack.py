@@ -9,8 +9,7 @@ from typing import Any
 from vivace.core.errors import BadInput
 from vivace.core.files import digest, sha256_file, write_json
 from vivace.core.types import Task
-from vivace.sandbox import Sandbox
-from vivace.tasks.cover import survey
+from vivace.tasks.cover import known_survey
 from vivace.tasks.curate import Caps, Grams, borrowed_from, curate, statistics
 from vivace.tasks.layers import build_layers
 from vivace.tasks.parquet import write_registry
@@ -21,13 +20,12 @@ from vivace.tasks.sources import Manifest
 REPORT = "registry.json"
 
 
-def pack(given: Sequence[Path], out: Path, manifest: Manifest, sandbox: Sandbox | None, *, against: Sequence[Path] = (),
+def pack(given: Sequence[Path], out: Path, manifest: Manifest, *, against: Sequence[Path] = (),
          valid: Sequence[str] = (), caps: Caps | None = None,
          say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
     """Curate the tasks of files and folders and write `train`, `valid` and `registry.json`, which it returns.
 
     Args:
-        sandbox: to survey layers that have not been; None: tests are numbered in the order in which tasks name them.
         against: benchmark rows that nothing may be shared with.
     Raises:
         BadInput: no tasks there, or of packages that the manifest does not have.
@@ -41,7 +39,8 @@ def pack(given: Sequence[Path], out: Path, manifest: Manifest, sandbox: Sandbox 
     held_out = list(build_layers(manifest, manifest.role("eval")).values())
     found = curate(tasks.values(), caps, valid=valid, grams=Grams.of_files(against),
                    borrowed=borrowed_from(layers, held_out))
-    tests = {} if sandbox is None else {env: sorted(survey(layer, sandbox).green) for env, layer in layers.items()}
+    surveys = {env: known for env, layer in layers.items() if (known := known_survey(layer)) is not None}
+    tests = {env: sorted(known.green) for env, known in surveys.items()}  # others as tasks name them
     report: dict[str, Any] = {"given": len(tasks), **statistics(found), "bytes_per_task": {}, "digest": {}}
     for part, rows in found.parts.items():
         size = write_registry(out / part, rows, tests)
