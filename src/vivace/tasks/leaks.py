@@ -2,7 +2,7 @@
 
 `line`: a line of the fix; `word`: a name, and `literal`: a text or number, of the fix that stands nowhere in the tree
 that the agent sees; `test`: the id of a test that is not in that tree; `answer`: the answer itself; `result`: a whole
-line of what a chore should produce; `machine`: a path of the machine it was made on.
+line of what a chore should produce, with a number or an address; `machine`: a path of the machine it was made on.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def _pieces(task: Task, seen: str) -> list[tuple[str, str]]:
         answers = [str(one) for one in task.check.get("answer", ())]
         return [("answer", one) for one in answers if len(one) >= SHORTEST_WORD and not one.isidentifier()]
     if task.family == "terminal":
-        return [("result", line) for line in added if len(line) >= SHORTEST_LINE and line not in seen]
+        return [("result", line) for line in added if len(line) >= SHORTEST_LINE and line not in seen
+                and re.search(r"[\d@]", line)]  # heads and keys are asked for in words
     asked = {str(task.check[name]) for name in ("new", "test_file") if task.check.get(name)}
     found = [("line", line) for line in added if len(line) >= SHORTEST_LINE and line not in seen]
     fixed = "\n".join(added)
