@@ -109,7 +109,7 @@ class Combined(ByTests[Pair]):
                          tuple(test for test in bug.kept if test in kept)) for bug in bugs]
         if not maker.fit(*again):
             raise Refused("one bug hides the other")
-        return noted(bench, maker.draft_complex(*again, self.stage))
+        return noted(bench, maker.draft_complex(again[0], again[1], self.stage))
 
 
 class CrossFile(Combined):
