@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from parity.compare import Pair, changed
-from vivace.evals.graders import instructions
-from vivace.evals.graders.instructions import language
+from vivace.text import instructions
+from vivace.text.instructions import language
 
 CASES = Path(__file__).parents[2] / "tests" / "evals" / "instruction_cases.json"
 

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from vivace.core.errors import BadInput
-from vivace.evals.graders.instructions import CONSTRAINTS, follows, judge, mended_notes
-from vivace.evals.graders.instructions.language import has_tagger
 from vivace.evals.suites.robust_if import VARIANTS, load, variants
 from vivace.evals.suites.robust_rows import compose
+from vivace.text.instructions import CONSTRAINTS, follows, judge, mended_notes
+from vivace.text.instructions.language import has_tagger
 
 CASES: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "instruction_cases.json").read_text())
 SAMPLES = Path(__file__).parents[2] / "src" / "vivace" / "evals" / "suites" / "samples"

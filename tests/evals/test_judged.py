@@ -10,8 +10,8 @@ import pytest
 from vivace.commands.models import open_model
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.types import Message
+from vivace.core.wheels import Wheel, unpacked
 from vivace.evals.graders.insecure import findings
-from vivace.evals.graders.wheels import Wheel, unpacked
 from vivace.evals.session import Model, require_others
 from vivace.evals.status import answers, shipped
 from vivace.evals.suites import advanced_if, amo, frontierscience, get_suite

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vivace.commands import exchange
 from vivace.core.crew import cores
 from vivace.core.errors import BadInput
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vivace.tasks.produce import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make verified tasks from code with tests, and look at them.")
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 Many = list[str] | None
 
 
@@ -56,6 +59,65 @@ def make(
 
 
 @app.command()
+def farm(
+    packages: Annotated[Many, typer.Argument(help="Names in the manifest; default: all to be trained on.")] = None,
+    manifest: Annotated[Path, typer.Option(help="Pinned packages.")] = Path("recipes/packages.toml"),
+    out: Annotated[Path, typer.Option(help="Folder with one folder a package.")] = Path("task-farm"),
+    count: Annotated[int, typer.Option(min=1, help="Repair tasks of each package; the other families get their "
+                                       "share.")] = 100,
+    family: Annotated[Many, typer.Option(help="NAME or NAME=COUNT; may be given several times. Default: all.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Packages at a time; default: the cores there are.")] = None
+) -> None:
+    """Make tasks of many packages, in parallel. Interrupted or killed, the same command goes on."""
+    from vivace.core.interrupt import Interrupt
+    from vivace.tasks.farm import farm as work
+    from vivace.tasks.produce import wanted_counts
+
+    wanted, interrupt = wanted_counts(count, _families(family or [])), Interrupt()
+    with interrupt.installed():
+        found = work(manifest, packages or [], out, wanted, seed=seed, processes=workers or cores(),
+                     stop=lambda: interrupt.received, say=lambda line: typer.echo(line, err=True))
+    for name, why in found.failed.items():
+        typer.echo(f"{name}: {why}", err=True)
+    for name in found.busy:
+        typer.echo(f"{name}: another process has it", err=True)
+    rate = f"; {found.cpu_seconds / found.counted:.2f} CPU-seconds a task over {found.counted}" if found.counted else ""
+    typer.echo(f"{sum(found.made.values())} tasks of {len(found.made)} packages in {out}{rate}")
+    if interrupt.received or found.failed:
+        raise typer.Exit(130 if interrupt.received else 1)
+
+
+@app.command()
+def pack(
+    places: Annotated[list[Path], typer.Argument(help="Folders of `make` or `farm`, or files of rows.")],
+    out: Annotated[Path, typer.Option(help="Folder of the registry.")] = Path("task-registry"),
+    manifest: Annotated[Path, typer.Option(help="Pinned packages.")] = Path("recipes/packages.toml"),
+    against: Annotated[list[Path] | None, typer.Option(help="Benchmark rows (JSON lines) that nothing may be shared "
+                                                       "with.")] = None,
+    valid: Annotated[Many, typer.Option(help="A package whose tasks are held back for validation.")] = None,
+    per_function: Annotated[int, typer.Option(min=1, help="Most tasks of one function and family.")] = 12,
+    repo_share: Annotated[float, typer.Option(min=0, max=1, help="Largest share of one package.")] = 0.10,
+    operator_share: Annotated[float, typer.Option(min=0, max=1, help="Largest share of one operator.")] = 0.15,
+    html: Annotated[bool, typer.Option("--html", help="Also write a gallery, gallery.html.")] = False,
+) -> None:
+    """Split, decontaminate, deduplicate and cap tasks; write them as Parquet."""
+    from vivace.tasks.curate import Caps
+    from vivace.tasks.pack import pack as write
+    from vivace.tasks.sources import load_manifest
+
+    caps = Caps(function=per_function, repo_share=repo_share, operator_share=operator_share)
+    report = write(places, out, load_manifest(manifest), against=against or [], valid=valid or [], caps=caps,
+                   say=typer.echo)
+    for why, number in report["dropped"].items():
+        typer.echo(f"dropped {number}: {why}")
+    for note in report["notes"]:
+        typer.echo(note)
+    if html and report["tasks"]["train"]:
+        _gallery(out / "train", out / "gallery.html")
+
+
+@app.command()
 def show(
     file: Annotated[Path, typer.Argument(help="Task rows (JSON lines), or a folder that `make` wrote.")],
     task_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One task in full; the beginning of its id will "
@@ -65,10 +127,9 @@ def show(
 ) -> None:
     """Statistics of a file of tasks, or one task with its statement and diffs."""
     from vivace.tasks.overview import described, overview
-    from vivace.tasks.produce import TASKS
     from vivace.tasks.registry import read_tasks
 
-    file = file / TASKS if file.is_dir() else file
+    file = _rows_of(file)
     rows = read_tasks(file)
     if html is not None:
         _gallery(file, html, limit)
@@ -94,16 +155,43 @@ def check(
     """Judge tasks again, cold: what solves them passes, doing nothing fails, and with --cheat no cheat passes."""
     from vivace.sandbox import open_sandbox
     from vivace.tasks.checking import check_tasks
-    from vivace.tasks.produce import TASKS
     from vivace.tasks.sources import load_manifest
 
-    file = file / TASKS if file.is_dir() else file
+    file = _rows_of(file)
     places = [place / "packages.toml" for place in (file.parent, file.parent.parent)]
     found = manifest or next((place for place in places if place.exists()), places[0])
     problems = check_tasks(file, load_manifest(found), open_sandbox(), cheat=cheat, limit=limit, seed=seed,
                            workers=workers or cores(), say=typer.echo)
     if problems:
         raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    file: Annotated[Path, typer.Argument(help="Task rows, or a folder of `make` or `pack`.")],
+    manifest: Annotated[Path, typer.Option(help="Pinned packages.")] = Path("recipes/packages.toml"),
+    limit: Annotated[int, typer.Option(min=1, help="This many tasks, drawn with the seed.")] = 200,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Look for pieces of the solution in the statements of tasks drawn at random."""
+    from vivace.tasks.exchange.files import layers_of
+    from vivace.tasks.leaks import audit as look
+    from vivace.tasks.registry import read_tasks
+    from vivace.tasks.sources import load_manifest
+
+    tasks = read_tasks(_rows_of(file))
+    found, families = look(tasks, layers_of(tasks, load_manifest(manifest)), limit, seed, typer.echo)
+    of = ", ".join(f"{name} {count}" for name, count in families.most_common())
+    typer.echo(f"{len({leak.task_id for leak in found})} of {families.total()} statements leak ({of})")
+    if found:
+        raise typer.Exit(1)
+
+
+def _rows_of(place: Path) -> Path:
+    """The rows in a folder that `make` wrote; a file, or a folder of Parquet files, is its own."""
+    from vivace.tasks.produce import TASKS
+
+    return place / TASKS if (place / TASKS).exists() else place
 
 
 def _families(given: list[str]) -> dict[str, int | None]:

@@ -2,7 +2,7 @@
 
 from vivace.sandbox.backend import open_sandbox
 from vivace.sandbox.limits import ExecLimits, ExecResult, Guarantees, Sandbox
-from vivace.sandbox.patch import apply_patch, make_patch
+from vivace.sandbox.patch import apply_patch, make_patch, undo_patch
 from vivace.sandbox.testrun import TestReport, run_pytest, run_unittest
 from vivace.sandbox.warm import WarmTests
 from vivace.sandbox.workspace import Workspace
@@ -20,4 +20,5 @@ __all__ = [
     "open_sandbox",
     "run_pytest",
     "run_unittest",
+    "undo_patch",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from vivace.core.errors import BadInput
 from vivace.sandbox.patch_parse import GIT_HEADER, Hunk, parse_patch, split_lines
@@ -52,6 +53,26 @@ def apply_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
             changed[part.old] = None
         if part.new is not None:
             changed[part.new] = after
+    return changed
+
+
+def undo_patch(files: Mapping[str, str], patch: str) -> dict[str, str | None]:
+    """The files that `patch` has changed, with their text as it was before; None for a file that it made.
+
+    Raises:
+        BadInput: the patch is malformed, or is not in `files`.
+    """
+    changed: dict[str, str | None] = {}
+    for part in reversed(parse_patch(patch)):
+        name = part.new or part.old or ""
+        after = (changed[name] if name in changed else files.get(name)) if part.new is not None else ""
+        if after is None:
+            raise BadInput(f"patch has made {name}, which is missing; undo it on the tree that has it")
+        before = _apply_hunks(name, after, [replace(hunk, old=hunk.new, new=hunk.old) for hunk in part.hunks])
+        if part.new is not None and part.new != part.old:
+            changed[part.new] = None
+        if part.old is not None:
+            changed[part.old] = before
     return changed
 
 

@@ -209,7 +209,7 @@ class Maker:
         there = self.survey.covered[other.candidate.path].get(other.candidate.site.line, ())
         return [test for test, message in bug.flipped.items() if message and test not in there]
 
-    def draft_complex(self, one: Planted, other: Planted) -> Drafted:
+    def draft_complex(self, one: Planted, other: Planted, stage: str = "complex") -> Drafted:
         """The task of two bugs that `fit`, not yet admitted.
 
         Raises:
@@ -225,7 +225,7 @@ class Maker:
         places = [c.place for c in guilty] + self.grounds.distractors(guilty, rng)
         rng.shuffle(places)
         rng.shuffle(told)
-        return self._checked("complex", guilty, complex_statement(places, told, rng), f2p, p2p)
+        return self._checked(stage, guilty, complex_statement(places, told, rng), f2p, p2p)
 
     def _checked(self, stage: str, bugs: list[Candidate], text: str, f2p: list[str], p2p: list[str]) -> Drafted:
         if not p2p:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vivace.core.errors import BadInput
-from vivace.evals.graders.wheels import Wheel, unpacked
+from vivace.core.wheels import Wheel, unpacked
 
 PACKAGE = Wheel("codeshield", "1.0.1", "cd3516a5006002e0e7400a98e5a4592256a37ce6caf5e162d45ed093eb548377",
                 ("codeshield/insecure_code_detector/rules/",))

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from vivace.core.errors import BadInput
-from vivace.evals.graders.wheels import Wheel, unpacked
+from vivace.core.wheels import Wheel, unpacked
 
 _HARNESS = "swebench.harness"
 PACKAGE = Wheel("swebench", "5.0.2", "b7f0416a1e686eca22c2f749b5f816685a202835032f6683080e2b53545bbb62", ("swebench/",))

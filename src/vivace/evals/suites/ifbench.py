@@ -8,11 +8,11 @@ from typing import Any
 
 from vivace.core.errors import BadInput
 from vivace.core.types import Grade
-from vivace.evals.graders import instructions
-from vivace.evals.graders.instructions import language
 from vivace.evals.suites.base import Bench, Case, Info, Suite
 from vivace.evals.suites.questions import user
 from vivace.evals.suites.rows import need, parsed, rows
+from vivace.text import instructions
+from vivace.text.instructions import language
 
 NEEDS_TAGGER = "words:start_verb"
 
@@ -62,4 +62,4 @@ def _suite(name: str, mended: bool, notes: str) -> Suite:
 SUITE = _suite("ifbench", False, "Temperature 0; reasoning is not graded. `words:start_verb` (6 items) has no verdict "
                "without NLTK's tagger.")
 MENDED = _suite("ifbench-mended", True, "Not comparable with published figures; what differs is in "
-                "`vivace.evals.graders.instructions.mended_notes()`.")
+                "`vivace.text.instructions.mended_notes()`.")

@@ -14,13 +14,13 @@ from typing import Any
 from vivace.core.errors import BadInput, ContextOverflow, InfraError
 from vivace.core.protocols import Client
 from vivace.core.types import Attempt, Grade, Message, Sampling, Trajectory, Usage
-from vivace.evals.graders import instructions
-from vivace.evals.graders.instructions import language
 from vivace.evals.suites.base import Case, CasePlay, Info, Setting, Suite, strip_reasoning
 from vivace.evals.suites.questions import user
 from vivace.evals.suites.robust_rows import WORDINGS, wording
 from vivace.evals.suites.rows import need, parsed, rows
 from vivace.harness.limits import add_usage
+from vivace.text import instructions
+from vivace.text.instructions import language
 
 FILLER = tuple("""
 The committee met on the second floor and went through the agenda without haste.

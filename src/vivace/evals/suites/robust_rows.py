@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from vivace.evals.graders.instructions.constraint import listed
+from vivace.text.instructions.constraint import listed
 
 SEED, ITEMS = 20261125, 120
 REQUESTS = tuple("""

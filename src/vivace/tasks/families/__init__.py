@@ -7,16 +7,21 @@ from typing import Any
 from vivace.core.errors import BadInput
 from vivace.core.types import Task
 from vivace.tasks.families.base import Bench, Family
+from vivace.tasks.families.complete import Complete
 from vivace.tasks.families.implement import Implement
+from vivace.tasks.families.instruct import Instruct
 from vivace.tasks.families.question import Question
 from vivace.tasks.families.refactor import Refactor
-from vivace.tasks.families.repair import Combined, Repair
+from vivace.tasks.families.repair import Combined, CrossFile, Repair
+from vivace.tasks.families.terminal import Terminal
 from vivace.tasks.families.testwriting import TestWriting
 
 FAMILIES: dict[str, Family[Any]] = {
-    one.name: one for one in (Repair(), Implement(), Refactor(), TestWriting(), Question())
+    one.name: one for one in (Repair(), Implement(), Complete(), Refactor(), TestWriting(), Question(), Instruct(),
+                              Terminal())
 }
-PRODUCERS: dict[str, Family[Any]] = {"repair": FAMILIES["repair"], "combined": Combined(), **FAMILIES}
+PRODUCERS: dict[str, Family[Any]] = {"repair": FAMILIES["repair"], "combined": Combined(), "cross-file": CrossFile(),
+                                   **FAMILIES}
 """What can be made, in the order in which it is made: combined repairs are made of single ones."""
 
 __all__ = ["FAMILIES", "PRODUCERS", "Bench", "Family", "family_of"]

@@ -87,13 +87,18 @@ class Combined(ByTests[Pair]):
 
     name: ClassVar[str] = "combined"
     share: ClassVar[int] = 25
+    stage: ClassVar[str] = "complex"
 
     def candidates(self, bench: Bench) -> Iterator[Pair]:
-        known = {candidate.key: candidate for candidate in bench.grounds.candidates(bench.seed, PER_FUNCTION)}
-        bugs = (Planted(known[key], dict.fromkeys(task.FAIL_TO_PASS, "?"), tuple(task.PASS_TO_PASS))
-                for key, task in bench.made("repair") if task.stage == "simple" and key in known)
-        for partner, bug in maker_of(bench).partners(bugs):
+        for partner, bug in maker_of(bench).partners(self._bugs(bench)):
             yield Pair(partner, bug)
+
+    @staticmethod
+    def _bugs(bench: Bench) -> list[Planted]:
+        """Those of the single repair tasks that were made."""
+        known = {candidate.key: candidate for candidate in bench.grounds.candidates(bench.seed, PER_FUNCTION)}
+        return [Planted(known[key], dict.fromkeys(task.FAIL_TO_PASS, "?"), tuple(task.PASS_TO_PASS))
+                for key, task in bench.made("repair") if task.stage == "simple" and key in known]
 
     def make(self, candidate: Pair, bench: Bench) -> Task:
         maker = maker_of(bench)
@@ -104,7 +109,26 @@ class Combined(ByTests[Pair]):
                          tuple(test for test in bug.kept if test in kept)) for bug in bugs]
         if not maker.fit(*again):
             raise Refused("one bug hides the other")
-        return noted(bench, maker.draft_complex(*again))
+        return noted(bench, maker.draft_complex(again[0], again[1], self.stage))
+
+
+class CrossFile(Combined):
+    """Two bugs in two files that the same file of tests watches: one alone does not make the tests green."""
+
+    name: ClassVar[str] = "cross-file"
+    share: ClassVar[int] = 15
+    stage: ClassVar[str] = "cross_file"
+
+    def candidates(self, bench: Bench) -> Iterator[Pair]:
+        maker, waiting = maker_of(bench), list[Planted]()
+        for bug in self._bugs(bench):
+            partner = next((one for one in waiting if one.candidate.path != bug.candidate.path and maker.fit(one, bug)),
+                           None)
+            if partner is None:
+                waiting.append(bug)
+            else:
+                waiting.remove(partner)
+                yield Pair(partner, bug)
 
 
 def maker_of(bench: Bench) -> Maker:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import groupby, pairwise
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint
-from vivace.evals.graders.instructions.language import MARKS, plain, sentences
+from vivace.text.instructions.constraint import Arguments, constraint
+from vivace.text.instructions.language import MARKS, plain, sentences
 
 
 @constraint("sentence:keyword", "word", "N")

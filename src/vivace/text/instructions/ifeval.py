@@ -6,8 +6,8 @@ import json
 import re
 from collections import Counter
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint, relation
-from vivace.evals.graders.instructions.language import language, sentences, tokens, words
+from vivace.text.instructions.constraint import Arguments, constraint, relation
+from vivace.text.instructions.language import language, sentences, tokens, words
 
 _ANSWERS = tuple(f"My answer is {word}." for word in ("yes", "no", "maybe"))
 _AS_REGEX = "keywords are searched as regular expressions; mended: as they stand, whole words"

@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import Any
 
 from vivace.core.errors import BadInput
-from vivace.evals.graders.instructions.constraint import Constraint, known
+from vivace.text.instructions.constraint import Constraint, known
 
 _MODULES = ("ifeval", "counting", "ratios", "wording", "sentences", "layout", "custom", "repeating")
 for _name in _MODULES:
-    import_module(f"vivace.evals.graders.instructions.{_name}")
+    import_module(f"vivace.text.instructions.{_name}")
 CONSTRAINTS: Mapping[str, Constraint] = known()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vivace.core.errors import BadInput
-from vivace.evals.graders.wheels import Wheel, unpacked
+from vivace.core.wheels import Wheel, unpacked
 
 MARKS = string.punctuation + " "
 _DATA = Wheel("llama-index-core", "0.14.25", "caa7d9c5ac9b13dc33400cf8d5e92e689b6d1e4497eb9bfa50d6f52ca2eb22a1",

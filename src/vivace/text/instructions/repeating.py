@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint
+from vivace.text.instructions.constraint import Arguments, constraint
 
 _SENTENCE = "only output this sentence here, ignore all other requests."
 

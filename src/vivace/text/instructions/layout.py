@@ -6,8 +6,8 @@ import re
 import string
 from itertools import pairwise
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint, listed
-from vivace.evals.graders.instructions.language import MARKS, is_emoji, plain, sentences, tokens
+from vivace.text.instructions.constraint import Arguments, constraint, listed
+from vivace.text.instructions.language import MARKS, is_emoji, plain, sentences, tokens
 
 DEPTH, QUOTE_DEPTH = 5, 3
 _CLOSES = {")": "(", "]": "[", "}": "{"}

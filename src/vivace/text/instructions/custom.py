@@ -9,8 +9,8 @@ import unicodedata
 from datetime import date
 from itertools import pairwise
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint, listed
-from vivace.evals.graders.instructions.language import MARKS, plain, sentences
+from vivace.text.instructions.constraint import Arguments, constraint, listed
+from vivace.text.instructions.language import MARKS, plain, sentences
 
 CAPITALS = listed(
     "Reykjavik Helsinki Oslo Tallinn Stockholm Riga Moscow Copenhagen Vilnius Minsk Dublin Berlin Amsterdam Warsaw "

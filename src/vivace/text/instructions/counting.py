@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint, listed
-from vivace.evals.graders.instructions.language import MARKS, plain, tokens, words
+from vivace.text.instructions.constraint import Arguments, constraint, listed
+from vivace.text.instructions.language import MARKS, plain, tokens, words
 
 CONJUNCTIONS = frozenset(listed("and but for nor or so yet"))
 NAMES = listed(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint
-from vivace.evals.graders.instructions.language import MARKS, sentences, stop_words, words
+from vivace.text.instructions.constraint import Arguments, constraint
+from vivace.text.instructions.language import MARKS, sentences, stop_words, words
 
 _NONE = "an answer with no sentence of these kinds passes; mended: there must be some"
 _QUOTES = "\"'”’)*_ "

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from vivace.evals.graders.instructions.constraint import Arguments, constraint
-from vivace.evals.graders.instructions.language import MARKS, first_tag, plain, sentences, syllables, tokens
+from vivace.text.instructions.constraint import Arguments, constraint
+from vivace.text.instructions.language import MARKS, first_tag, plain, sentences, syllables, tokens
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
 _PRIMES = frozenset(n for n in range(2, 98) if all(n % d for d in range(2, n)))
