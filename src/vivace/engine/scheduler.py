@@ -23,7 +23,7 @@ from vivace.engine.speculation import Costs, Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 
 PREFILL_TOKENS = 512  # prompt tokens in one step, beside the decoding sequences, which never wait longer than this
-PATIENCE = 200  # steps for which shorter prompts may pass one that does not fit
+PATIENCE = 200  # times that others may pass a prompt that does not fit
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -68,7 +68,7 @@ class Ticket:
     slot: int = -1
     done: int = 0  # ids[:done] have keys and values in the slot
     cached: int = 0
-    refused: int = 0  # steps in which there was no place for it
+    refused: int = 0  # times there was a slot but no place for it
     admitted: bool = False  # was given a slot once; it may have lost it since
     cancelled: bool = False
     fault: Exception | None = None  # what its watcher raised
