@@ -111,7 +111,7 @@ class LlamaCpp:
         return np.ctypeslib.as_array(logits, (len(pieces), self._vocab)).copy()
 
 
-def random_model(layers: int = 8) -> Decoder:
+def random_model(layers: int = 8, positions: int = 4096) -> Decoder:
     """Qwen3-MoE, 179M parameters with 8 layers, 34.7M active; weights rounded to bf16, attention output not at zero."""
     from vivace.model import ModelConfig
 
@@ -119,7 +119,7 @@ def random_model(layers: int = 8) -> Decoder:
         model_type="qwen3_moe", vocab_size=32_768, hidden_size=384, num_hidden_layers=layers, num_attention_heads=6,
         num_key_value_heads=2, head_dim=64, intermediate_size=512, moe_intermediate_size=512, num_experts=32,
         num_experts_per_tok=4, layer_types=["full_attention"] * layers, mlp_layer_types=["sparse"] * layers,
-        tie_word_embeddings=False, norm_topk_prob=True, max_position_embeddings=4096,
+        tie_word_embeddings=False, norm_topk_prob=True, max_position_embeddings=positions,
     )  # fmt: skip
     model = Decoder(config)
     with torch.no_grad():

@@ -112,16 +112,22 @@ def remote(text: str) -> Target:
 
 
 def _engine(stack: ExitStack, kind: Literal["vllm", "sglang"], folder: Path, name: str, max_len: int | None) -> Target:
+    from vivace.core.files import read_json
     from vivace.serve import engines
-    from vivace.serve.remote import RemoteTarget
+    from vivace.serve.engine_target import EngineTarget
+    from vivace.text.chat import Renderer
+    from vivace.text.tokenizer import Tokenizer
 
     engines.require_installed(kind)
+    renderer = Renderer(Tokenizer.load(folder))
+    config = read_json(folder / "config.json", "give a folder made by `vivace model export`")
+    longest = config["max_position_embeddings"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = engines.start(engines.command(kind, folder, port, name=name, max_len=max_len), port)
     stack.callback(engines.stop, process)
-    return RemoteTarget(name, f"http://127.0.0.1:{port}/v1", name, context_length=max_len or 131_072)
+    return EngineTarget(name, kind, f"http://127.0.0.1:{port}", renderer, min(max_len or longest, longest))
 
 
 def _listen(host: str, port: int) -> None:
