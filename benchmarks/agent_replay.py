@@ -3,8 +3,10 @@
 The weights are random, so what is drawn is put in place of what would be: both engines compute every token of the
 recorded answers, and guess and verify as they do, but the token that comes out is the recorded one. So the work is that
 of the real session. Ours goes through the whole engine (scheduler, sampler, prefix cache, speculation, a watcher that
-shapes the logits); llama.cpp through `llama_cpp.Llama`, what llama-cpp-python's server runs, with its own prefix cache,
-with and without its prompt lookup (10 tokens, its default), and without any sampling, which is in its favour.
+shapes the logits). llama.cpp goes through its C API, without sampler or server, which is in its favour: what a prompt
+has in common with the one before stays in its cache, as in its server; with and without prompt lookup (that of the
+llama-cpp-python package, 10 tokens). Its own Python class and server were not used: with lookup they compute logits for
+every token of a prompt.
 
 Sessions one after the other, turn by turn, as one agent at a time has them; engines take turns session by session; each
 session's ratio is that of its own pair, and what is printed is the ratio of the sums and the median of sessions.
@@ -21,16 +23,15 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gguf_export import random_model, write_gguf
+from gguf_export import LlamaCpp, random_model, write_gguf
 from rows import Row, finish, parser, row
 from vivace.core.types import Sampling
 from vivace.engine import Engine
@@ -91,31 +92,16 @@ class Ours:
         return Tally(time.perf_counter() - wall, time.process_time() - busy, prompt, cached, answered, steps)
 
 
-def peer_of(path: Path, threads: int, longest: int, *, lookup: bool) -> LlamaPython:
-    from llama_cpp import Llama
-    from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
+class Llama:
+    """One sequence whose common prefix with the next prompt is kept; with `lookup`, guesses of up to ten tokens by the
+    package's own prompt lookup, of which those that the script confirms are kept."""
 
-    class Scripted(Llama):  # type: ignore[misc]
-        """Draws what stands in the script, and counts what it computes."""
+    def __init__(self, path: Path, vocab: int, threads: int, longest: int, *, lookup: bool) -> None:
+        from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 
-        script: Iterator[int] = iter(())
-        sizes: ClassVar[list[int]] = []
-
-        def sample(self, *args: Any, **kwargs: Any) -> int:
-            return next(self.script)
-
-        def eval(self, tokens: Sequence[int]) -> None:
-            self.sizes.append(len(tokens))
-            super().eval(tokens)
-
-    draft = LlamaPromptLookupDecoding(num_pred_tokens=10) if lookup else None
-    return LlamaPython(Scripted(str(path), n_ctx=longest, n_batch=512, n_threads=threads, n_threads_batch=threads,
-                                draft_model=draft, verbose=False))  # fmt: skip
-
-
-class LlamaPython:
-    def __init__(self, peer: Any) -> None:
-        self._peer = peer
+        self._peer = LlamaCpp(path, vocab, slots=1, context=longest, threads=threads)
+        self._lookup = LlamaPromptLookupDecoding(num_pred_tokens=10) if lookup else None
+        self._held: list[int] = []
 
     def play(self, turns: Sequence[Turn]) -> Tally:
         ids: list[int] = []
@@ -123,15 +109,35 @@ class LlamaPython:
         wall, busy = time.perf_counter(), time.process_time()
         for new, answer in turns:
             ids += new
-            self._peer.script = iter(answer)
-            self._peer.sizes.clear()
-            got = list(islice(self._peer.generate(ids), len(answer)))
-            if got != answer:
-                raise SystemExit("the recorded answer did not come out")
-            prompt, cached = prompt + len(ids), cached + len(ids) - self._peer.sizes[0]
-            answered, steps = answered + len(answer), steps + len(self._peer.sizes)
-            ids += answer
+            kept = self._read(ids)
+            steps += 1 + self._write(ids, answer)
+            prompt, cached, answered = prompt + len(ids) - len(answer), cached + kept, answered + len(answer)
         return Tally(time.perf_counter() - wall, time.process_time() - busy, prompt, cached, answered, steps)
+
+    def _read(self, ids: Sequence[int]) -> int:
+        """Have the prompt in the cache; returns how much of it was."""
+        agree = (n for n, (one, other) in enumerate(zip(self._held, ids)) if one != other)
+        kept = min(next(agree, min(len(self._held), len(ids))), len(ids) - 1)
+        self._peer.forget(kept)
+        for start in range(kept, len(ids), 512):
+            self._peer.extend(start, list(ids[start : start + 512]), int(start + 512 >= len(ids)))
+        return kept
+
+    def _write(self, ids: list[int], answer: Sequence[int]) -> int:
+        """The answer's tokens go into `ids`; returns the steps that took after the prompt's own."""
+        steps, end = 0, len(ids) + len(answer)
+        ids.append(answer[0])
+        first = end - len(answer)
+        while len(ids) < end:
+            draft = self._lookup(np.array(ids, dtype=np.intc)).tolist() if self._lookup else []
+            draft = draft[: end - len(ids)]
+            self._peer.extend(len(ids) - 1, [ids[-1], *draft], 1 + len(draft))
+            steps, at = steps + 1, len(ids) - first
+            held = next((n for n, guess in enumerate(draft) if guess != answer[at + n]), len(draft))
+            ids += answer[at : at + held + 1]
+            self._peer.forget(len(ids) - 1)
+        self._held = ids[:-1]
+        return steps
 
 
 class Player(Protocol):
@@ -173,9 +179,11 @@ def main() -> None:
     options_of.add_argument("--peers", default="q4_0,q8_0")
     options_of.add_argument("--weights", default="int8")
     options_of.add_argument("--sessions", type=int, default=1000)
+    options_of.add_argument("--without", action="store_true", help="also ours without guesses")
     options = options_of.parse_args()
     torch.set_num_threads(1)
-    sessions = [one["turns"] for one in json.loads(gzip.decompress(SESSIONS.read_bytes()))][: options.sessions]
+    sessions = [one["turns"] for one in json.loads(gzip.decompress(SESSIONS.read_bytes()))]
+    sessions = sessions[:: max(1, len(sessions) // options.sessions)][: options.sessions]
     longest = max(sum(len(new) + len(answer) for new, answer in turns) for turns in sessions) + 32
     size = sum(len(new) + len(answer) for turns in sessions for new, answer in turns)
     print(f"{len(sessions)} sessions, in the mean {statistics.mean(map(len, sessions)):.1f} turns and "
@@ -183,15 +191,17 @@ def main() -> None:
     model = random_model(positions=longest)
     ours = f"ours {options.weights}"
     players: dict[str, Player] = {
-        ours: Ours(model, weight_format(options.weights), options.threads, longest, speculate=True),
-        f"{ours}, no guesses": Ours(model, weight_format(options.weights), options.threads, longest, speculate=False)}
+        ours: Ours(model, weight_format(options.weights), options.threads, longest, speculate=True)}
+    if options.without:
+        players[f"{ours}, no guesses"] = Ours(model, weight_format(options.weights), options.threads, longest,
+                                              speculate=False)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for kind in options.peers.split(","):
             path = Path(folder) / f"{kind}.gguf"
             write_gguf(model, path, kind)
             for lookup in (False, True):
                 name = f"llama.cpp {kind}{', lookup' * lookup}"
-                players[name] = peer_of(path, options.threads, longest, lookup=lookup)
+                players[name] = Llama(path, model.config.vocab_size, options.threads, longest, lookup=lookup)
         finish(as_rows(compare(players, sessions), ours), options.json)
 
 

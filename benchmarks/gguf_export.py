@@ -96,6 +96,22 @@ class LlamaCpp:
     def clear(self) -> None:
         self._api.llama_memory_clear(self._api.llama_get_memory(self._context), False)
 
+    def forget(self, start: int) -> None:
+        """Of slot 0, everything from position `start` on."""
+        if not self._api.llama_memory_seq_rm(self._api.llama_get_memory(self._context), 0, start, -1):
+            raise RuntimeError("llama.cpp cannot forget a part of a sequence")
+
+    def extend(self, start: int, ids: list[int], tail: int) -> None:
+        """At most 512 `ids` from position `start` of slot 0 on; logits are computed after the last `tail` of them."""
+        batch = self._batch
+        for offset, token in enumerate(ids):
+            batch.token[offset], batch.pos[offset], batch.n_seq_id[offset] = token, start + offset, 1
+            batch.seq_id[offset][0], batch.logits[offset] = 0, offset >= len(ids) - tail
+        batch.n_tokens = len(ids)
+        if self._api.llama_decode(self._context, batch):
+            raise RuntimeError("llama_decode failed")
+        self._api.llama_get_logits(self._context)
+
     def step(self, pieces: list[tuple[int, int, list[int]]]) -> np.ndarray:
         """(slot, start, ids) of each sequence, at most 512 ids together; logits after each: (pieces, V)."""
         batch, row = self._batch, 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import random
 import shutil
 import subprocess
@@ -105,6 +106,25 @@ def test_a_machine_without_avx2(flags: list[str], tmp_path: Path) -> None:
         runner = CpuRunner(
             model.config, model.state_dict(), PagedCache(model.config, 3, 64), ctypes.CDLL(str(built)), 1, kind)
         assert gaps(runner, model if kind == "fp32" else kept, SEQUENCES, 7) < 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("machine", "dot"),
+    [("haswell", "vpmaddwd"), ("skylake-avx512", "vpmaddwd"), ("icelake-server", "vpdpwssd")],
+)
+def test_the_step_compiles_for_other_machines(machine: str, dot: str, tmp_path: Path) -> None:
+    """With the instructions that the machine has: what is not here can be compiled here, though not run."""
+    compiler = shutil.which("g++")
+    if compiler is None or "x86" not in platform.machine():
+        pytest.skip("needs g++ on x86")
+    written = tmp_path / "step.s"
+    options = [flag for flag in cpu_runner.FLAGS if not flag.startswith(("-march", "-shared"))]
+    subprocess.run([compiler, *options, f"-march={machine}", "-S", str(cpu_runner.SOURCE), "-o", str(written)],
+                   check=True)  # fmt: skip
+    wide = "%ymm" if machine == "haswell" else "%zmm"
+    assert any(dot in line and wide in line for line in written.read_text().splitlines())
+    assert ("%zmm" in written.read_text()) == (machine != "haswell")
 
 
 def test_weights_take_the_room_they_should(compiled: ctypes.CDLL) -> None:
