@@ -139,10 +139,15 @@ def _hang_up(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("gone")
 
 
+def _break(request: httpx.Request) -> httpx.Response:
+    raise RuntimeError("in the transport")
+
+
 @pytest.mark.parametrize(
     ("handler", "status", "words"),
     [
         (_hang_up, 502, "cannot be reached"),
+        (_break, 502, "could not be read"),
         (lambda _: httpx.Response(500, text="out of memory"), 502, "out of memory"),
         (lambda _: httpx.Response(400, json={"error": {"message": "too many"}}), 400, "too many"),
         (lambda _: lines({"choices": [{"text": "x", "finish_reason": None}]}), 502, "too old"),

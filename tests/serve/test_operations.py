@@ -127,14 +127,20 @@ def test_the_door(caplog: pytest.LogCaptureFixture, target: NativeTarget) -> Non
         text = http.get("/metrics").text
         assert 'vivace_requests_total{path="/v1/chat/completions",status="429"} 1' in text
         assert "vivace_time_to_first_token_seconds_count" in text
-        touched = next(line for line in text.splitlines() if line.startswith("vivace_cache_bytes{"))
-        assert float(touched.split()[-1]) > 0
-        assert 'vivace_preempted_sequences_total{model="tiny"} 0' in text
         assert http.get("/status.json").json()["answers"] > 0
     lines = [json.loads(record.message) for record in caplog.records if record.name == "vivace.serve"]
     assert any(line["status"] == 401 for line in lines)
     assert "secret" not in caplog.text
     assert '"k"' not in caplog.text
+
+
+def test_the_memory_of_keys_and_values_is_told(http: httpx.Client) -> None:
+    assert http.post(CHAT, json=ASK).status_code == 200
+    text = http.get("/metrics").text
+    touched = next(line for line in text.splitlines() if line.startswith('vivace_cache_bytes{model="tiny"}'))
+    assert float(touched.split()[-1]) > 0
+    assert 'vivace_preempted_sequences_total{model="tiny"} 0' in text
+    assert http.get("/status.json").json()["engines"]["tiny"]["cache_bytes"] > 0
 
 
 class _Shared:

@@ -86,6 +86,8 @@ class EngineTarget(RenderedTarget):
             error = found
         except httpx.HTTPError as found:
             error = ApiError(502, f"{self.kind} cannot be reached ({type(found).__name__}); see what it printed")
+        except Exception as found:  # noqa: BLE001  another program's stream: its client must not wait for ever
+            error = ApiError(502, f"the answer of {self.kind} could not be read ({type(found).__name__}: {found})")
         if error is None:
             ticket.future.set_result(None)
         else:
