@@ -23,7 +23,7 @@ import torch
 
 from gguf_export import LlamaCpp, random_model, write_gguf
 from rows import Row, finish, parser, row
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.cpu_runner import CpuRunner, library
 from vivace.engine.packing import FORMATS, WeightFormat
 from vivace.engine.runner import Piece
@@ -39,7 +39,7 @@ class Ours:
         compiled = library()
         if isinstance(compiled, str):
             raise SystemExit(compiled)
-        cache = SlotCache(model.config, SLOTS, length)
+        cache = PagedCache(model.config, SLOTS, length)
         self._runner = CpuRunner(model.config, model.state_dict(), cache, compiled, 1, kind)
 
     def read(self, prompts: list[list[int]]) -> np.ndarray:

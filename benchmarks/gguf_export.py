@@ -96,6 +96,22 @@ class LlamaCpp:
     def clear(self) -> None:
         self._api.llama_memory_clear(self._api.llama_get_memory(self._context), False)
 
+    def forget(self, start: int) -> None:
+        """Of slot 0, everything from position `start` on."""
+        if not self._api.llama_memory_seq_rm(self._api.llama_get_memory(self._context), 0, start, -1):
+            raise RuntimeError("llama.cpp cannot forget a part of a sequence")
+
+    def extend(self, start: int, ids: list[int], tail: int) -> None:
+        """At most 512 `ids` from position `start` of slot 0 on; logits are computed after the last `tail` of them."""
+        batch = self._batch
+        for offset, token in enumerate(ids):
+            batch.token[offset], batch.pos[offset], batch.n_seq_id[offset] = token, start + offset, 1
+            batch.seq_id[offset][0], batch.logits[offset] = 0, offset >= len(ids) - tail
+        batch.n_tokens = len(ids)
+        if self._api.llama_decode(self._context, batch):
+            raise RuntimeError("llama_decode failed")
+        self._api.llama_get_logits(self._context)
+
     def step(self, pieces: list[tuple[int, int, list[int]]]) -> np.ndarray:
         """(slot, start, ids) of each sequence, at most 512 ids together; logits after each: (pieces, V)."""
         batch, row = self._batch, 0
@@ -111,7 +127,7 @@ class LlamaCpp:
         return np.ctypeslib.as_array(logits, (len(pieces), self._vocab)).copy()
 
 
-def random_model(layers: int = 8) -> Decoder:
+def random_model(layers: int = 8, positions: int = 4096) -> Decoder:
     """Qwen3-MoE, 179M parameters with 8 layers, 34.7M active; weights rounded to bf16, attention output not at zero."""
     from vivace.model import ModelConfig
 
@@ -119,7 +135,7 @@ def random_model(layers: int = 8) -> Decoder:
         model_type="qwen3_moe", vocab_size=32_768, hidden_size=384, num_hidden_layers=layers, num_attention_heads=6,
         num_key_value_heads=2, head_dim=64, intermediate_size=512, moe_intermediate_size=512, num_experts=32,
         num_experts_per_tok=4, layer_types=["full_attention"] * layers, mlp_layer_types=["sparse"] * layers,
-        tie_word_embeddings=False, norm_topk_prob=True, max_position_embeddings=4096,
+        tie_word_embeddings=False, norm_topk_prob=True, max_position_embeddings=positions,
     )  # fmt: skip
     model = Decoder(config)
     with torch.no_grad():

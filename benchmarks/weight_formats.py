@@ -19,7 +19,7 @@ import torch
 
 from rows import Row, finish, parser, row
 from vivace.core.files import read_jsonl
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.cpu_runner import CpuRunner, library
 from vivace.engine.packing import FORMATS
 from vivace.engine.runner import Piece
@@ -68,7 +68,7 @@ def measure(corpus: Path, checkpoint: Path, count: int) -> list[Row]:
         raise SystemExit(compiled)
     model, _ = load_checkpoint(checkpoint)
     state = model.state_dict()
-    runners = {kind: CpuRunner(model.config, state, SlotCache(model.config, 1, WINDOW), compiled, 1, kind)
+    runners = {kind: CpuRunner(model.config, state, PagedCache(model.config, 1, WINDOW), compiled, 1, kind)
                for kind in FORMATS}  # fmt: skip
     ids = np.fromfile(corpus / "val.bin", dtype=np.uint16)
     documents = list(read_jsonl(corpus / "val.jsonl"))

@@ -12,7 +12,7 @@ from tiny_decoder import tiny
 
 from vivace.core.errors import BadInput
 from vivace.engine import cpu_runner
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.runner import Piece, Runner, RunnerKind, check_state, open_runner
 from vivace.model import Decoder, preset
 
@@ -28,7 +28,7 @@ def kind(request: pytest.FixtureRequest) -> RunnerKind:
 
 
 def new_runner(model: Decoder, kind: RunnerKind, slots: int, length: int, threads: int = 1) -> Runner:
-    cache = SlotCache(model.config, slots, length)
+    cache = PagedCache(model.config, slots, length)
     for store in (*cache.keys, *cache.values):
         store.fill_(float("nan"))  # whatever is read before it is written shows
     runner = open_runner(model.config, model.state_dict(), cache, kind=kind, threads=threads)
@@ -98,6 +98,28 @@ def test_threads_share_the_sequences(threads: int, model: Decoder) -> None:
     assert worst_gap(model, runner, SEQUENCES, random.Random(threads)) < TOLERANCE
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_share_a_long_prompt(threads: int) -> None:
+    """Each later part waits for the keys of the earlier ones; beside it, sequences that decode."""
+    if isinstance(reason := cpu_runner.library(), str):
+        pytest.skip(reason)
+    model = tiny(max_position_embeddings=1024)
+    runner = new_runner(model, "cpu", 3, 1024, threads)
+    rng = random.Random(threads)
+    ids, short = ([rng.randrange(99) for _ in range(count)] for count in (900, 40))
+    with torch.inference_mode():
+        runner.step([Piece(1, 0, short[:39])], [0])
+        expected = model(torch.tensor([ids]))[0].log_softmax(-1)
+        other = model(torch.tensor([short]))[0, -1].log_softmax(-1)
+        for start, end in ((0, 300), (300, 899)):
+            pieces = [Piece(1, 39, short[39:]), Piece(2, start, ids[start:end])]
+            cut = [share for share in cpu_runner._shares(pieces, threads) if any(share.cut)]
+            assert len(cut) == threads - 1
+            logp = runner.step(pieces, [1, 0], [end - start, 1]).log_softmax(-1)
+            assert float((logp[:-1] - expected[start:end]).abs().max()) < TOLERANCE
+            assert float((logp[-1] - other).abs().max()) < TOLERANCE
+
+
 def test_parity_on_the_nano_preset_beyond_its_window(kind: RunnerKind) -> None:
     model = Decoder(preset("nano"), seed=3)
     with torch.no_grad():
@@ -160,7 +182,7 @@ def fresh_library() -> Iterator[None]:
 def test_without_a_compiler_torch_computes(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
-    cache = SlotCache(model.config, 1, 16)
+    cache = PagedCache(model.config, 1, 16)
     assert open_runner(model.config, model.state_dict(), cache).name == "torch"
     with pytest.raises(BadInput, match=r"install g\+\+"):
         open_runner(model.config, model.state_dict(), cache, kind="cpu")
@@ -168,6 +190,6 @@ def test_without_a_compiler_torch_computes(model: Decoder, monkeypatch: pytest.M
 
 def test_sizes_the_compiled_step_cannot_do_go_to_torch() -> None:
     model = tiny(head_dim=16)
-    assert open_runner(model.config, model.state_dict(), SlotCache(model.config, 1, 16)).name == "torch"
+    assert open_runner(model.config, model.state_dict(), PagedCache(model.config, 1, 16)).name == "torch"
     with pytest.raises(BadInput, match="multiples of 32"):
-        open_runner(model.config, model.state_dict(), SlotCache(model.config, 1, 16), kind="cpu")
+        open_runner(model.config, model.state_dict(), PagedCache(model.config, 1, 16), kind="cpu")

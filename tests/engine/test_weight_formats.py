@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import random
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from torch.nn.functional import pad
 from vivace.core.errors import BadInput
 from vivace.core.types import Sampling
 from vivace.engine import Engine, cpu_runner, load_client
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.cpu_runner import CpuRunner
 from vivace.engine.packing import GROUP, WeightFormat, quantise
 from vivace.engine.runner import Piece, open_runner
@@ -84,7 +85,7 @@ def test_the_kept_weights_are_computed_with(
     compiled: ctypes.CDLL, kind: WeightFormat, changes: dict[str, Any], step: int
 ) -> None:
     model, kept = rounded_model(kind, changes)
-    runner = CpuRunner(model.config, model.state_dict(), SlotCache(model.config, 3, 64), compiled, 1, kind)
+    runner = CpuRunner(model.config, model.state_dict(), PagedCache(model.config, 3, 64), compiled, 1, kind)
     # bf16 adds no rounding of its own; for int8 inputs are rounded to 16 bits, some 2e-5 of each row's largest
     assert gaps(runner, kept, SEQUENCES, step) < (1e-4 if kind == "bf16" else 2e-3)
     assert gaps(runner, model, SEQUENCES, step) > 2e-3  # those of the model itself are others
@@ -103,13 +104,32 @@ def test_a_machine_without_avx2(flags: list[str], tmp_path: Path) -> None:
     for kind in cpu_runner.FORMATS:
         model, kept = rounded_model(kind, FAMILIES[0])
         runner = CpuRunner(
-            model.config, model.state_dict(), SlotCache(model.config, 3, 64), ctypes.CDLL(str(built)), 1, kind)
+            model.config, model.state_dict(), PagedCache(model.config, 3, 64), ctypes.CDLL(str(built)), 1, kind)
         assert gaps(runner, model if kind == "fp32" else kept, SEQUENCES, 7) < 2e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("machine", "dot"),
+    [("haswell", "vpmaddwd"), ("skylake-avx512", "vpmaddwd"), ("icelake-server", "vpdpwssd")],
+)
+def test_the_step_compiles_for_other_machines(machine: str, dot: str, tmp_path: Path) -> None:
+    """With the instructions that the machine has: what is not here can be compiled here, though not run."""
+    compiler = shutil.which("g++")
+    if compiler is None or "x86" not in platform.machine():
+        pytest.skip("needs g++ on x86")
+    written = tmp_path / "step.s"
+    options = [flag for flag in cpu_runner.FLAGS if not flag.startswith(("-march", "-shared"))]
+    subprocess.run([compiler, *options, f"-march={machine}", "-S", str(cpu_runner.SOURCE), "-o", str(written)],
+                   check=True)  # fmt: skip
+    wide = "%ymm" if machine == "haswell" else "%zmm"
+    assert any(dot in line and wide in line for line in written.read_text().splitlines())
+    assert ("%zmm" in written.read_text()) == (machine != "haswell")
 
 
 def test_weights_take_the_room_they_should(compiled: ctypes.CDLL) -> None:
     model = tiny(hidden_size=256, vocab_size=4096, num_experts=16, moe_intermediate_size=128)
-    size = {kind: CpuRunner(model.config, model.state_dict(), SlotCache(model.config, 1, 32), compiled, 1,
+    size = {kind: CpuRunner(model.config, model.state_dict(), PagedCache(model.config, 1, 32), compiled, 1,
                             kind).weight_bytes for kind in cpu_runner.FORMATS}  # fmt: skip
     assert size["bf16"] < 0.51 * size["fp32"]
     assert size["int8"] < 0.41 * size["fp32"]  # 8.5 bits of 32, and the embedding in bf16
@@ -118,7 +138,7 @@ def test_weights_take_the_room_they_should(compiled: ctypes.CDLL) -> None:
 def test_a_format_needs_the_compiled_runner() -> None:
     model = tiny()
     with pytest.raises(BadInput, match="int8 weights need the cpu runner"):
-        open_runner(model.config, model.state_dict(), SlotCache(model.config, 1, 16), kind="torch", weights="int8")
+        open_runner(model.config, model.state_dict(), PagedCache(model.config, 1, 16), kind="torch", weights="int8")
 
 
 def test_int8_says_nearly_what_fp32_says() -> None:

@@ -134,6 +134,15 @@ def test_the_door(caplog: pytest.LogCaptureFixture, target: NativeTarget) -> Non
     assert '"k"' not in caplog.text
 
 
+def test_the_memory_of_keys_and_values_is_told(http: httpx.Client) -> None:
+    assert http.post(CHAT, json=ASK).status_code == 200
+    text = http.get("/metrics").text
+    touched = next(line for line in text.splitlines() if line.startswith('vivace_cache_bytes{model="tiny"}'))
+    assert float(touched.split()[-1]) > 0
+    assert 'vivace_preempted_sequences_total{model="tiny"} 0' in text
+    assert http.get("/status.json").json()["engines"]["tiny"]["cache_bytes"] > 0
+
+
 class _Shared:
     """A target that is not closed with the server."""
 

@@ -28,7 +28,9 @@ def serve(
     quota: Annotated[int, typer.Option(help="Tokens a day (UTC), read and written, of each key; 0: any number.")] = 0,
     price: Annotated[list[str] | None, typer.Option(
         help="NAME=IN/CACHED/OUT in dollars per million tokens, for the cost in metrics and log.")] = None,
-    max_slots: Annotated[int, typer.Option(help="Conversations kept in memory.")] = 16,
+    max_slots: Annotated[int, typer.Option(help="Answers computed at a time.")] = 16,
+    cache_mib: Annotated[float | None, typer.Option(
+        help="Memory for keys and values; default: room for all of these, at most half the machine's.")] = None,
     max_len: Annotated[int | None, typer.Option(help="Context in tokens; default: the model's.")] = None,
     threads: Annotated[int | None, typer.Option(help="Computing threads.")] = None,
     weights: Annotated[str | None, typer.Option(
@@ -67,7 +69,8 @@ def serve(
                 target = _engine(stack, kind, Path(text), name or Path(text).name, max_len)
             else:
                 target = native(Path(text), name, max_slots=max_slots, max_len=max_len, threads=threads,
-                                weights=weights, speculate=speculate, constrain=grammar)  # fmt: skip
+                                weights=weights, speculate=speculate, constrain=grammar,
+                                cache_mib=cache_mib)  # fmt: skip
             if target.name in targets:
                 raise BadInput(f"two models are named {target.name}; rename a folder")
             targets[target.name] = target
@@ -86,13 +89,14 @@ def serve(
 def native(
     folder: Path, name: str | None = None, *, max_slots: int = 16, max_len: int | None = None,
     threads: int | None = None, weights: str | None = None, speculate: bool = True, constrain: bool = True,
+    cache_mib: float | None = None,
 ) -> Target:
     """A checkpoint of this machine."""
     from vivace.engine.client import load_client
     from vivace.serve.native import NativeTarget
 
     client = load_client(folder, name=name, max_slots=max_slots, max_len=max_len, threads=threads,
-                         weights=weights, speculate=speculate)  # fmt: skip
+                         weights=weights, speculate=speculate, cache_mib=cache_mib)  # fmt: skip
     return NativeTarget(client.name, client.engine, client.codec, constrain=constrain)
 
 
@@ -108,16 +112,22 @@ def remote(text: str) -> Target:
 
 
 def _engine(stack: ExitStack, kind: Literal["vllm", "sglang"], folder: Path, name: str, max_len: int | None) -> Target:
+    from vivace.core.files import read_json
     from vivace.serve import engines
-    from vivace.serve.remote import RemoteTarget
+    from vivace.serve.engine_target import EngineTarget
+    from vivace.text.chat import Renderer
+    from vivace.text.tokenizer import Tokenizer
 
     engines.require_installed(kind)
+    renderer = Renderer(Tokenizer.load(folder))
+    config = read_json(folder / "config.json", "give a folder made by `vivace model export`")
+    longest = config["max_position_embeddings"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = engines.start(engines.command(kind, folder, port, name=name, max_len=max_len), port)
     stack.callback(engines.stop, process)
-    return RemoteTarget(name, f"http://127.0.0.1:{port}/v1", name, context_length=max_len or 131_072)
+    return EngineTarget(name, kind, f"http://127.0.0.1:{port}", renderer, min(max_len or longest, longest))
 
 
 def _listen(host: str, port: int) -> None:

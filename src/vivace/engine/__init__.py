@@ -1,4 +1,4 @@
-"""The engine: continuous batching over slots of keys and values, with prefix reuse and weights swapped in flight."""
+"""The engine: continuous batching over blocks of keys and values, prefixes shared, weights swapped in flight."""
 
 from vivace.engine.client import NativeClient, load_client
 from vivace.engine.engine import Engine

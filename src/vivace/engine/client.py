@@ -105,7 +105,7 @@ class NativeClient:
 def load_client(
     checkpoint: Path, *, name: str | None = None, max_slots: int = 32, max_len: int | None = None,
     threads: int | None = None, effort: Effort | None = None, speculate: bool = False,
-    weights: str | None = None,
+    weights: str | None = None, cache_mib: float | None = None,
 ) -> NativeClient:
     """A client for a checkpoint folder that holds its tokenizer too. BadInput when it is missing or damaged.
 
@@ -114,5 +114,5 @@ def load_client(
     model, _ = load_checkpoint(checkpoint)
     renderer = Renderer(Tokenizer.load(checkpoint), effort)
     engine = Engine(model, max_slots=max_slots, max_len=max_len, threads=threads, speculate=speculate,
-                    weights=weight_format(weights) if weights else None)  # fmt: skip
+                    weights=weight_format(weights) if weights else None, cache_mib=cache_mib)  # fmt: skip
     return NativeClient(engine, renderer, name or checkpoint.name)

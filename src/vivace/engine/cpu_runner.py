@@ -1,13 +1,15 @@
 """The step in compiled code: `step.cpp`, built once per machine with its own compiler, called through ctypes.
 
-A call computes on one thread. Several threads take a share of the sequences each and never wait for each other inside
-a step: on a busy machine that costs nothing, where threads that meet after every layer would stand still.
+A call computes on one thread. Several threads take a share of a step's tokens each, and do not meet inside it: on a
+busy machine that costs nothing, where threads that meet after every product would stand still. Only where a long piece
+is cut between two threads does the later one wait, layer by layer, for the earlier one's keys and values.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 import shutil
@@ -15,23 +17,24 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vivace.core.files import cache_dir, digest
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import NEAR, PagedCache
 from vivace.engine.packing import FORMATS, PANEL, WeightFormat, pack, plain
-from vivace.engine.runner import Piece, block_weights, wanted_rows
+from vivace.engine.runner import Piece, block_weights, hold, wanted_rows
 from vivace.model.config import ModelConfig
 
 SOURCE = Path(__file__).with_name("step.cpp")
 HEADER = Path(__file__).with_name("products.h")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC")
 SPLIT_TOKENS = 4  # below this a step is too short to share
+CUT_TOKENS = 32  # a piece is cut between threads into parts of at least this
+DEPTH = 4096  # positions before a token that cost as much to attend to as the rest of it costs
 
 
 @functools.cache
@@ -71,7 +74,7 @@ def _processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
 
 
-def obstacle(config: ModelConfig, cache: SlotCache) -> str | None:
+def obstacle(config: ModelConfig, cache: PagedCache) -> str | None:
     """Why this model cannot run here, if it cannot."""
     store = cache.keys[0]
     if store.device.type != "cpu" or store.dtype != torch.float32:
@@ -101,12 +104,12 @@ class _Layer(ctypes.Structure):
 class _Model(ctypes.Structure):
     _fields_: ClassVar = [
         *_fields(ctypes.c_int32, "layers", "hidden", "heads", "kv_heads", "head_dim", "dense_width", "expert_width"),
-        *_fields(ctypes.c_int32, "shared_width", "experts", "top_k", "normalise", "softmax", "vocab", "max_len"),
+        *_fields(ctypes.c_int32, "shared_width", "experts", "top_k", "normalise", "softmax", "vocab", "context_blocks"),
         *_fields(ctypes.c_int32, "format"),
         *_fields(ctypes.c_float, "eps", "route_scale"),
         ("embed", ctypes.c_void_p), ("head", _Weights),
         *_fields(ctypes.c_void_p, "norm", "cos", "sin"),
-        ("layer", ctypes.POINTER(_Layer)),
+        ("layer", ctypes.POINTER(_Layer)), ("tables", ctypes.c_void_p * 2),
     ]  # fmt: skip
 
 
@@ -116,7 +119,7 @@ class CpuRunner:
     name = "cpu"
 
     def __init__(
-        self, config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, compiled: ctypes.CDLL, threads: int,
+        self, config: ModelConfig, state: Mapping[str, Tensor], cache: PagedCache, compiled: ctypes.CDLL, threads: int,
         weights: WeightFormat = "fp32",
     ) -> None:
         self.config, self.cache, self.threads, self.weights = config, cache, threads, weights
@@ -145,8 +148,9 @@ class CpuRunner:
 
         layers = (_Layer * config.num_hidden_layers)()
         for index, layer in enumerate(layers):
-            block = block_weights(config, state, index)
-            layer.window, layer.sparse = block.window or 0, block.router is not None
+            block = block_weights(state, index)
+            layer.window = self.cache.window if self.cache.kinds[index] == NEAR else 0
+            layer.sparse = block.router is not None
             layer.rotates = config.rotates(index)
             layer.qkv = matrix(torch.cat([block.q, block.k, block.v]))
             for name in ("out", "gate_up", "down", "shared_gate_up", "shared_down"):
@@ -163,10 +167,11 @@ class CpuRunner:
             kv_heads=config.num_key_value_heads, head_dim=config.head_dim, dense_width=config.intermediate_size,
             expert_width=config.moe_intermediate_size, experts=config.num_experts, top_k=config.num_experts_per_tok,
             shared_width=config.num_shared_experts * config.moe_intermediate_size, normalise=config.norm_topk_prob,
-            softmax=config.family.softmax_router, vocab=config.vocab_size, max_len=self.cache.keys[0].shape[2],
+            softmax=config.family.softmax_router, vocab=config.vocab_size, context_blocks=self.cache.tables.shape[2],
             format=FORMATS.index(self.weights), eps=config.rms_norm_eps, route_scale=config.routed_scaling_factor,
             embed=keep(embed), head=matrix(head), norm=keep(plain(state["norm.weight"])),
             cos=self._turn[0].data_ptr(), sin=self._turn[1].data_ptr(), layer=layers,
+            tables=(ctypes.c_void_p * 2)(*(table.ctypes.data for table in self.cache.tables)),
         )  # fmt: skip
         self._kept = kept
 
@@ -176,48 +181,72 @@ class CpuRunner:
         return sum(tensor.nbytes for tensor in self._kept)
 
     def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
-        tails = tails or [1] * len(wanted)
-        logits = torch.empty(sum(tails), self.config.vocab_size)
-        if self._pool is None or len(pieces) < 2 or sum(len(p.ids) for p in pieces) < SPLIT_TOKENS:
-            self._compute(pieces, wanted_rows(pieces, wanted, tails), logits)
+        hold(self.cache, pieces)
+        rows = wanted_rows(pieces, wanted, tails)
+        logits = torch.empty(len(rows), self.config.vocab_size)
+        shares = _shares(pieces, self.threads)
+        placed = (ctypes.c_int32 * len(shares))()
+        if self._pool is None or len(shares) == 1:
+            self._compute(shares[0], rows, logits, placed, 0)
             return logits
-        firsts = [0, *accumulate(tails)]
-        shares = _share(pieces, self.threads)
-        blocks = []
-        for share in shares:
-            asked = [place for place, number in enumerate(wanted) if number in share]
-            local = {number: place for place, number in enumerate(share)}
-            part = [pieces[n] for n in share]
-            rows = wanted_rows(part, [local[wanted[place]] for place in asked], [tails[place] for place in asked])
-            blocks.append(([row for p in asked for row in range(firsts[p], firsts[p + 1])], part, rows))
-        outs = [torch.empty(len(mine), self.config.vocab_size) for mine, _, _ in blocks]
-        jobs = [self._pool.submit(self._compute, p, w, out) for (_, p, w), out in zip(blocks[1:], outs[1:])]
-        self._compute(blocks[0][1], blocks[0][2], outs[0])
-        for job in jobs:
-            job.result()
-        for (mine, _, _), out in zip(blocks, outs):
+        jobs, first = [], 0
+        for number, share in enumerate(shares):
+            last = first + sum(len(piece.ids) for piece in share.pieces)
+            mine = [place for place, row in enumerate(rows) if first <= row < last]
+            out = torch.empty(len(mine), self.config.vocab_size)
+            job = functools.partial(self._compute, share, [rows[place] - first for place in mine], out, placed, number)
+            jobs.append((mine, out, self._pool.submit(job) if number < len(shares) - 1 else job()))
+            first = last
+        for mine, out, running in jobs:
+            if running is not None:
+                running.result()
             logits[mine] = out
         return logits
 
-    def _compute(self, pieces: Sequence[Piece], wanted: Sequence[int], logits: Tensor) -> None:
-        """`wanted`: rows of this step, as in `wanted_rows`."""
-        ids = torch.tensor([i for piece in pieces for i in piece.ids])
+    def _compute(
+        self, share: _Share, wanted: Sequence[int], logits: Tensor, placed: ctypes.Array[ctypes.c_int32], number: int
+    ) -> None:
+        """`wanted`: rows of this share, as in `wanted_rows`."""
+        ids = torch.tensor([i for piece in share.pieces for i in piece.ids])
         table, row = [], 0
-        for piece in pieces:
-            table += [piece.slot, piece.start, len(piece.ids), row]
+        for piece, cut in zip(share.pieces, share.cut):
+            table += [piece.slot, piece.start, len(piece.ids), row, number if cut else 0]
             row += len(piece.ids)
         rows = (ctypes.c_int32 * max(1, len(wanted)))(*wanted)
         numbers = (ctypes.c_int32 * len(table))(*table)
         at_ids, at_logits = ctypes.c_void_p(ids.data_ptr()), ctypes.c_void_p(logits.data_ptr())
-        self._step(ctypes.byref(self._model), row, at_ids, len(pieces), numbers, len(wanted), rows, at_logits)
+        self._step(ctypes.byref(self._model), row, at_ids, len(share.pieces), numbers, len(wanted), rows, at_logits,
+                   placed, number)  # fmt: skip
 
 
-def _share(pieces: Sequence[Piece], threads: int) -> list[list[int]]:
-    """Numbers of pieces for each thread: longest first, to whoever has least so far."""
-    shares: list[list[int]] = [[] for _ in range(min(threads, len(pieces)))]
-    load = [0] * len(shares)
-    for number in sorted(range(len(pieces)), key=lambda n: -len(pieces[n].ids)):
-        least = load.index(min(load))
-        shares[least].append(number)
-        load[least] += len(pieces[number].ids)
-    return shares
+class _Share(NamedTuple):
+    """One thread's pieces; `cut`: whether it is the later part of one, which other threads have begun."""
+
+    pieces: list[Piece]
+    cut: list[bool]
+
+
+def _shares(pieces: Sequence[Piece], threads: int) -> list[_Share]:
+    """Cut a step's tokens, in their order, into one share for each thread, about as much work each.
+
+    Nothing is lost by cutting between pieces; a piece is cut only where both parts are long.
+    """
+    tokens = sum(len(piece.ids) for piece in pieces)
+    shares = [_Share([], []) for _ in range(threads if tokens >= SPLIT_TOKENS else 1)]
+    each, done = sum(map(_work, pieces)) / len(shares), 0.0
+    for piece in pieces:
+        at, unit = 0, _work(piece) / len(piece.ids)
+        while at < len(piece.ids):
+            number = min(int(done / each), len(shares) - 1)
+            left = len(piece.ids) - at
+            count = math.ceil(((number + 1) * each - done) / unit) if number < len(shares) - 1 else left
+            if count < CUT_TOKENS or left - count < CUT_TOKENS:
+                count = left
+            shares[number].pieces.append(Piece(piece.slot, piece.start + at, piece.ids[at : at + count]))
+            shares[number].cut.append(at > 0)
+            at, done = at + count, done + count * unit
+    return [share for share in shares if share.pieces]
+
+
+def _work(piece: Piece) -> float:
+    return len(piece.ids) * (1 + (piece.start + len(piece.ids) / 2) / DEPTH)

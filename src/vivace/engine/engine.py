@@ -19,7 +19,8 @@ from vivace.core.crew import cores
 from vivace.core.errors import BadInput, ModelError
 from vivace.core.types import Sampling
 from vivace.engine import sampler
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
+from vivace.engine.memory import MIB
 from vivace.engine.packing import WeightFormat
 from vivace.engine.runner import Piece, RunnerKind, check_state, open_runner
 from vivace.engine.scheduler import Chunk, Generated, Scheduler, Ticket, Watcher
@@ -40,21 +41,24 @@ class Stats:
     generated_tokens: int = 0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    preempted: int = 0
 
 
 class Engine:
     """Continuous batching over `max_slots` sequences of at most `max_len` tokens.
 
     The weights of `model` are copied. `threads`: how many compute a step. By default the compiled runner uses every
-    processor it may (a sequence is never split, so one alone uses one), and the torch runner torch's own number.
-    Have at least as many slots as conversations at a time: between two turns, a conversation keeps its keys and values
-    only while nobody needs its slot. `speculate`: guess what repeats, see `engine.speculation`. `weights`: the format
-    the compiled runner keeps them in, see `engine.packing`; it computes in fp32 all the same.
+    processor it may (a long prompt is shared, the token of a single stream is not), and the torch runner torch's own
+    number. `cache_mib`: memory for keys and values (None: room for every slot and some conversations more, at most half
+    the machine's); when it is full, conversations that rest lose theirs, then the youngest sequence waits. `speculate`:
+    guess what repeats, see `engine.speculation`. `weights`: the format the compiled runner keeps them in, see
+    `engine.packing`; it computes in fp32 all the same.
     """
 
     def __init__(
         self, model: Decoder, *, max_slots: int = 32, max_len: int | None = None, threads: int | None = None,
         runner: RunnerKind = "auto", speculate: bool = False, weights: WeightFormat | None = None,
+        cache_mib: float | None = None,
     ) -> None:
         limit = model.config.max_position_embeddings
         if max_slots < 1 or not 1 < (max_len or limit) <= limit:
@@ -63,7 +67,9 @@ class Engine:
         self.stats = Stats()
         weight = model.embed_tokens.weight
         dtype = torch.float32 if weights else weight.dtype
-        cache = SlotCache(model.config, max_slots, self.max_len, dtype=dtype, device=weight.device)
+        cache = PagedCache(model.config, max_slots, self.max_len, dtype=dtype, device=weight.device,
+                           memory=None if cache_mib is None else int(cache_mib * MIB))  # fmt: skip
+        self._cache = cache
         self._scheduler = Scheduler(cache)
         state = merged(model)
         self._shapes = {name: tensor.shape for name, tensor in state.items()}
@@ -88,6 +94,11 @@ class Engine:
     def version(self) -> int:
         """How many times the weights were swapped."""
         return self._scheduler.version
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory that keys and values have touched so far."""
+        return self._cache.bytes_touched
 
     @property
     def load(self) -> tuple[int, int]:
@@ -225,6 +236,7 @@ class Engine:
         self.stats.computed_tokens += sum(chunk.size for chunk in chunks)
         self.stats.generated_tokens += sum(map(len, answers))
         self.stats.cached_tokens = self._scheduler.cached_tokens
+        self.stats.preempted = self._scheduler.preempted
 
     def _answers(self, logits_PV: sampler.Floats, chunks: Sequence[Chunk]) -> list[list[tuple[int, float]]]:
         """The token after each chunk; where it is the one guessed, the token after that, and so on."""

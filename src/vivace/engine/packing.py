@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from vivace.core.errors import BadInput
-from vivace.engine.cache import BLOCK
+from vivace.engine.blocks import BLOCK
 
 WeightFormat = Literal["fp32", "bf16", "int8"]
 FORMATS: tuple[WeightFormat, ...] = get_args(WeightFormat)  # in the order of `Format` in products.h

@@ -62,10 +62,14 @@ inline void put(Vec (&sum)[M][PARTS], int width, float* out, long out_stride) {
     }
 }
 
-template <int M, typename Number>
+// With Add, the product is added to what `out` holds (only for whole panels).
+template <int M, bool Add, typename Number>
 inline void tile(const float* x, long x_stride, const Number* w, long w_stride, int depth, int width, float* out,
                  long out_stride) {
     Vec sum[M][PARTS] = {};
+    if (Add)
+        for (int m = 0; m < M; ++m)
+            for (int p = 0; p < PARTS; ++p) sum[m][p] = load(out + m * out_stride + p * LANES);
     for (int k = 0; k < depth; ++k) {
         Vec part[PARTS];
 #pragma GCC unroll 8
@@ -157,13 +161,13 @@ inline void in_tiles(int rows, Tall tall) {
 }
 
 // out (rows, columns) = x (rows, depth) @ w; panel c of w starts at c * panel_stride, its row k at k * w_stride there.
-template <typename Number>
+template <typename Number, bool Add = false>
 void matmul(const float* x, long x_stride, int rows, const Number* w, long w_stride, long panel_stride, int depth,
             int columns, float* out, long out_stride) {
     for (int c = 0; c < columns; c += PANEL, w += panel_stride) {
         const int width = std::min(PANEL, columns - c);
         in_tiles(rows, [&](int m, auto tall) {
-            tile<tall()>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
+            tile<tall(), Add>(x + m * x_stride, x_stride, w, w_stride, depth, width, out + m * out_stride + c, out_stride);
         });
     }
 }

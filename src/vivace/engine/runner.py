@@ -1,6 +1,6 @@
 """What computes a step: `cpu` (one call into compiled code) where it can, else `torch` (any device).
 
-Both keep keys and values in the slots of a `SlotCache`, each in a layout of its own, and both agree with
+Both keep keys and values in the blocks of a `PagedCache`, each in a layout of its own, and both agree with
 `Decoder.forward` up to rounding (tests/engine/test_step_parity.py).
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Size, Tensor
 
 from vivace.core.errors import BadInput
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.packing import WeightFormat
 from vivace.model.config import ModelConfig
 
@@ -51,10 +51,16 @@ def wanted_rows(pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[
             for row in range(ends[number] - tail, ends[number])]  # fmt: skip
 
 
-class BlockWeights(NamedTuple):
-    """One block's tensors. `window` None: full attention. What a family lacks is None."""
+def hold(cache: PagedCache, pieces: Sequence[Piece]) -> None:
+    """Have blocks for the pieces; within the engine the scheduler has seen to that."""
+    for piece in pieces:
+        if not cache.reserve(piece.slot, piece.start + len(piece.ids)):
+            raise RuntimeError(f"the cache has no blocks left for slot {piece.slot}")
 
-    window: int | None
+
+class BlockWeights(NamedTuple):
+    """One block's tensors. What a family lacks is None."""
+
     input_norm: Tensor
     q: Tensor
     k: Tensor
@@ -72,14 +78,13 @@ class BlockWeights(NamedTuple):
     shared_down: Tensor | None
 
 
-def block_weights(config: ModelConfig, state: Mapping[str, Tensor], index: int) -> BlockWeights:
+def block_weights(state: Mapping[str, Tensor], index: int) -> BlockWeights:
     """Block `index` of a `Decoder.state_dict()`."""
     prefix = f"layers.{index}."
     part = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     q, k, v, out = (part[f"self_attn.{name}_proj.weight"] for name in "qkvo")
     biases = [part[name] for letter in "qkv" if (name := f"self_attn.{letter}_proj.bias") in part]
     return BlockWeights(
-        window=config.sliding_window if config.layer_types[index] == "sliding_attention" else None,
         input_norm=part["input_layernorm.weight"], q=q, k=k, v=v, out=out,
         q_norm=part.get("self_attn.q_norm.weight"), k_norm=part.get("self_attn.k_norm.weight"),
         post_norm=part["post_attention_layernorm.weight"], gate_up=part["mlp.gate_up"], down=part["mlp.down"],
@@ -98,7 +103,7 @@ def check_state(shapes: Mapping[str, Size], state: Mapping[str, Tensor]) -> None
 
 
 def open_runner(
-    config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache, *, kind: RunnerKind = "auto", threads: int = 1,
+    config: ModelConfig, state: Mapping[str, Tensor], cache: PagedCache, *, kind: RunnerKind = "auto", threads: int = 1,
     weights: WeightFormat | None = None,
 ) -> Runner:
     """The quickest runner there is for this model and machine. BadInput when `kind` asks for one that cannot be.

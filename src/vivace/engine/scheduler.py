@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from vivace.core.errors import ModelError
 from vivace.core.types import Sampling
-from vivace.engine.cache import SlotCache
+from vivace.engine.cache import PagedCache
 from vivace.engine.speculation import Costs, Drafter
 from vivace.engine.without_replacement import WithoutReplacement
 
 PREFILL_TOKENS = 512  # prompt tokens in one step, beside the decoding sequences, which never wait longer than this
+PATIENCE = 200  # times that others may pass a prompt that does not fit
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -67,6 +68,8 @@ class Ticket:
     slot: int = -1
     done: int = 0  # ids[:done] have keys and values in the slot
     cached: int = 0
+    refused: int = 0  # times there was a slot but no place for it
+    admitted: bool = False  # was given a slot once; it may have lost it since
     cancelled: bool = False
     fault: Exception | None = None  # what its watcher raised
     watcher: Watcher | None = None
@@ -101,12 +104,13 @@ class Chunk(NamedTuple):
 class Scheduler:
     """Owned by one thread."""
 
-    def __init__(self, cache: SlotCache) -> None:
+    def __init__(self, cache: PagedCache) -> None:
         self.cache = cache
         self.waiting: deque[Ticket] = deque()
         self.running: list[Ticket] = []
         self.version = 0
         self.cached_tokens = 0
+        self.preempted = 0
         self.costs = Costs()
 
     @property
@@ -119,13 +123,32 @@ class Scheduler:
         self._admit()
         budget = PREFILL_TOKENS
         chunks: list[Chunk] = []
-        for ticket in self.running:
+        for ticket in list(self.running):
             tail = len(ticket.ids) - ticket.done
             count = tail if tail == 1 else min(tail, budget)
-            if count:
-                chunks.append(Chunk(ticket, ticket.done, count, self._draft(ticket) if tail == 1 else ()))
+            if not count or ticket.slot < 0:
+                continue
+            draft = self._draft(ticket) if tail == 1 else ()
+            if self._make_room(ticket, ticket.done + count + len(draft)):
+                chunks.append(Chunk(ticket, ticket.done, count, draft))
                 budget -= count if tail > 1 else 0
         return chunks
+
+    def _make_room(self, ticket: Ticket, end: int) -> bool:
+        """Blocks for a sequence up to `end`; younger ones give theirs up. False: it has to wait for older ones."""
+        while not self.cache.reserve(ticket.slot, end):
+            if self.running[-1] is ticket:
+                return False
+            self._preempt(self.running[-1])
+            self.preempted += 1
+        return True
+
+    def _preempt(self, ticket: Ticket) -> None:
+        """It keeps what was sampled, and computes again what is gone from the cache when its turn comes."""
+        self.cache.release(ticket.slot)
+        self.running.remove(ticket)
+        self.waiting.appendleft(ticket)
+        ticket.slot, ticket.done = -1, 0
 
     def commit(self, chunks: Sequence[Chunk], answers: Iterable[Sequence[tuple[int, float]]]) -> None:
         """Take in a step: chunks are written; for each chunk that was `last`, in order, the tokens drawn (one more than
@@ -168,20 +191,27 @@ class Scheduler:
     def restart(self) -> None:
         """The weights changed: nothing computed so far counts, what was sampled does."""
         self.version += 1
-        self.cache.invalidate()
-        for ticket in self.running:
-            ticket.done = 0
+        for ticket in reversed(list(self.running)):
+            self._preempt(ticket)
+        self.cache.clear()
 
     def _admit(self) -> None:
-        for _ in range(len(self.waiting)):
+        refused: list[Ticket] = []
+        while self.waiting and not self.cache.in_use.all():
             ticket = self.waiting.popleft()
             lease = self.cache.acquire(ticket.ids)
             if lease is None:
-                self.waiting.append(ticket)  # a full round keeps the order
-            else:
-                ticket.slot, ticket.done, ticket.cached = lease.slot, lease.cached, lease.cached
+                refused.append(ticket)
+                ticket.refused += 1
+                if ticket.refused > PATIENCE:
+                    break
+                continue
+            ticket.slot, ticket.done = lease.slot, lease.cached
+            if not ticket.admitted:
+                ticket.admitted, ticket.cached = True, lease.cached
                 self.cached_tokens += lease.cached
-                self.running.append(ticket)
+            self.running.append(ticket)
+        self.waiting.extendleft(reversed(refused))
 
     def _drop_cancelled(self) -> None:
         gone = [ticket for ticket in (*self.running, *self.waiting) if ticket.cancelled]

@@ -1,14 +1,22 @@
 // One step of the decoder over a ragged batch: the arithmetic of torch_runner.py in one call, on one thread.
 //
 // Everything is one product, rows times panels of 32 columns (products.h). Weights are packed into panels when they are
-// loaded, in one of three formats; keys are kept as panels in the cache, 32 positions by d, so attention scores are the
-// same product; and values, plain rows of d, are panels with another stride. All else is computed in fp32.
+// loaded, in one of three formats; a block of keys in the cache is such a panel, d by 32 positions, so attention scores are
+// the same product; and a block of values, 32 rows of d, is d / 32 panels with another stride. Attention goes over spans
+// of blocks with a running maximum and sum (Milakov & Gimelshein, arXiv 1805.02867), so its buffers do not grow with the
+// context. All else is computed in fp32.
+
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "products.h"
 
 namespace {
 
 constexpr int QUERIES = 16;  // tokens of one piece that attend together
+constexpr int SPAN = 512;  // positions they attend to at a time
+constexpr int SPINS = 4000;  // before a thread that has to wait lets go of its processor
 constexpr float NEVER = -1e30f;
 
 // Cephes' expf: reduce by powers of two, then a polynomial; exactly 0 below -87.
@@ -66,23 +74,25 @@ struct Layer {
     Weights qkv, out, gate_up, down, shared_gate_up, shared_down;
     Weights router;  // always FP32
     const float *input_norm, *q_norm, *k_norm, *post_norm, *qkv_bias, *bias;  // null where a family has none
-    float *keys, *values;  // (slots, K, max_len, d); keys in panels of 32 positions
+    float *keys, *values;  // (blocks, K, 32, d); keys as (blocks, K, d, 32)
 };
 
 struct Model {
     int32_t layers, hidden, heads, kv_heads, head_dim, dense_width, expert_width;
-    int32_t shared_width, experts, top_k, normalise, softmax, vocab, max_len;
+    int32_t shared_width, experts, top_k, normalise, softmax, vocab, context_blocks;
     Format format;
     float eps, route_scale;
     const void* embed;  // rows of float, or of bf16 unless the format is FP32
     Weights head;
     const float *norm, *cos, *sin;  // cos, sin: (positions, d/2)
     const Layer* layer;
+    const int32_t* tables[2];  // (slots, context_blocks) block numbers, for layers that see everything and for windows
 };
 
 // Tokens at positions start, start + 1, ... of a slot; its tokens are rows first .. first + count of the step.
+// Those before `start` that other threads compute in this step are in shares below number `after`.
 struct Piece {
-    int32_t slot, start, count, first;
+    int32_t slot, start, count, first, after;
 };
 
 }  // extern "C"
@@ -91,6 +101,7 @@ namespace {
 
 struct Scratch {
     std::vector<float> x, normed, qkv, attended, wide, narrow, update, queries, scores, mixed, routes, gates, rows;
+    std::vector<float> peaks, sums;
     std::vector<int32_t> chosen, order, offset;
     Rounded rounded;
 };
@@ -100,10 +111,15 @@ float* room(std::vector<float>& buffer, size_t count) {
     return buffer.data();
 }
 
+const int32_t* blocks_of(const Model& model, const Layer& layer, const Piece& piece) {
+    return model.tables[layer.window ? 1 : 0] + static_cast<long>(piece.slot) * model.context_blocks;
+}
+
 // Bias, norm and rotate queries and keys in place, whatever of it the family has; put keys and values in the cache.
 void place(const Model& model, const Layer& layer, const Piece& piece, float* qkv) {
     const int d = model.head_dim, half = d / 2, heads = model.heads, kv_heads = model.kv_heads;
     const long stride = static_cast<long>(heads + 2 * kv_heads) * d;
+    const int32_t* blocks = blocks_of(model, layer, piece);
     for (int t = 0; t < piece.count; ++t) {
         float* row = qkv + (piece.first + t) * stride;
         const long position = piece.start + t;
@@ -120,12 +136,32 @@ void place(const Model& model, const Layer& layer, const Piece& piece, float* qk
             }
         }
         for (int j = 0; j < kv_heads; ++j) {
-            const long base = (static_cast<long>(piece.slot) * kv_heads + j) * model.max_len * d;
-            float* key = layer.keys + base + position / PANEL * PANEL * d + position % PANEL;
+            const long base = (static_cast<long>(blocks[position / PANEL]) * kv_heads + j) * PANEL * d;
+            float* key = layer.keys + base + position % PANEL;
             for (int i = 0; i < d; ++i) key[i * PANEL] = row[(heads + j) * d + i];
-            std::memcpy(layer.values + base + position * d, row + (heads + kv_heads + j) * d, d * sizeof(float));
+            const float* value = row + (heads + kv_heads + j) * d;
+            std::memcpy(layer.values + base + position % PANEL * d, value, d * sizeof(float));
         }
     }
+}
+
+// Weights of one row's scores in place, given its peak and sum so far; returns what the row's mix so far shrinks by.
+float soften(float* row, int width, float& peak, float& sum) {
+    Vec top = load(row);
+    for (int i = LANES; i < width; i += LANES) top = load(row + i) > top ? load(row + i) : top;
+    float highest = peak;
+    for (int i = 0; i < LANES; ++i) highest = std::max(highest, top[i]);
+    Vec mass{};
+    for (int i = 0; i < width; i += LANES) {
+        const Vec e = exponential(load(row + i) - highest);
+        store(row + i, e);
+        mass += e;
+    }
+    const float shrink = std::exp(peak - highest);
+    sum *= shrink;
+    for (int i = 0; i < LANES; ++i) sum += mass[i];
+    peak = highest;
+    return shrink;
 }
 
 // Tokens t .. t + count of a piece attend, one key-value head at a time; rows are (token, head of the group).
@@ -133,44 +169,44 @@ void attend(const Model& model, const Layer& layer, const Piece& piece, int t, i
             Scratch& s) {
     const int d = model.head_dim, heads = model.heads, kv_heads = model.kv_heads, group = heads / kv_heads;
     const long stride = static_cast<long>(heads + 2 * kv_heads) * d;
-    const int from = piece.start + t, end = from + count;
+    const int32_t* blocks = blocks_of(model, layer, piece);
+    const int from = piece.start + t, end = from + count, rows = count * group;
     const int low = layer.window ? std::max(0, from - layer.window + 1) / PANEL * PANEL : 0;
-    const int width = (end - low + PANEL - 1) / PANEL * PANEL, rows = count * group;
     const float scale = 1.0f / std::sqrt(static_cast<float>(d));
     float* queries = room(s.queries, static_cast<size_t>(rows) * d);
-    float* scores = room(s.scores, static_cast<size_t>(rows) * width);
+    float* scores = room(s.scores, static_cast<size_t>(rows) * SPAN);
     float* mixed = room(s.mixed, static_cast<size_t>(rows) * d);
     for (int j = 0; j < kv_heads; ++j) {
-        const long base = ((static_cast<long>(piece.slot) * kv_heads + j) * model.max_len + low) * d;
         for (int r = 0; r < rows; ++r) {
             const float* q = qkv + (piece.first + t + r / group) * stride + (j * group + r % group) * d;
             for (int i = 0; i < d; i += LANES) store(queries + r * d + i, load(q + i) * scale);
         }
-        matmul(queries, d, rows, layer.keys + base, PANEL, static_cast<long>(d) * PANEL, d, width, scores, width);
-        for (int r = 0; r < rows; ++r) {
-            float* row = scores + static_cast<long>(r) * width;
-            const int last = from + r / group;
-            const int first = layer.window ? std::max(0, last - layer.window + 1) : 0;
-            std::fill(row, row + (first - low), NEVER);
-            std::fill(row + (last + 1 - low), row + width, NEVER);
-            Vec top = load(row);
-            for (int i = LANES; i < width; i += LANES) top = load(row + i) > top ? load(row + i) : top;
-            float peak = top[0];
-            for (int i = 1; i < LANES; ++i) peak = std::max(peak, top[i]);
-            Vec mass{};
-            for (int i = 0; i < width; i += LANES) {
-                const Vec e = exponential(load(row + i) - peak);
-                store(row + i, e);
-                mass += e;
+        std::fill(mixed, mixed + static_cast<long>(rows) * d, 0.0f);
+        s.peaks.assign(rows, NEVER);
+        s.sums.assign(rows, 0.0f);
+        for (int at = low; at < end; at += SPAN) {
+            const int stop = std::min(at + SPAN, end), width = (stop - at + PANEL - 1) / PANEL * PANEL;
+            const auto base = [&](int position) {
+                return (static_cast<long>(blocks[position / PANEL]) * kv_heads + j) * PANEL * d;
+            };
+            for (int p = at; p < stop; p += PANEL)
+                matmul(queries, d, rows, layer.keys + base(p), PANEL, 0, d, PANEL, scores + (p - at), width);
+            for (int r = 0; r < rows; ++r) {
+                float* row = scores + static_cast<long>(r) * width;
+                const int last = from + r / group, first = layer.window ? std::max(0, last - layer.window + 1) : 0;
+                std::fill(row, row + std::min(std::max(0, first - at), width), NEVER);
+                std::fill(row + std::min(std::max(0, last + 1 - at), width), row + width, NEVER);
+                const float shrink = soften(row, width, s.peaks[r], s.sums[r]);
+                if (shrink != 1.0f)
+                    for (int i = 0; i < d; i += LANES) store(mixed + r * d + i, load(mixed + r * d + i) * shrink);
             }
-            float total = 0;
-            for (int i = 0; i < LANES; ++i) total += mass[i];
-            for (int i = 0; i < width; i += LANES) store(row + i, load(row + i) / total);
+            for (int p = at; p < stop; p += PANEL)
+                matmul<float, true>(scores + (p - at), width, rows, layer.values + base(p), d, PANEL,
+                                    std::min(PANEL, stop - p), d, mixed, d);
         }
-        matmul(scores, width, rows, layer.values + base, d, PANEL, end - low, d, mixed, d);
         for (int r = 0; r < rows; ++r) {
             const long head = static_cast<long>(piece.first + t + r / group) * heads + j * group + r % group;
-            std::memcpy(s.attended.data() + head * d, mixed + r * d, d * sizeof(float));
+            for (int i = 0; i < d; i += LANES) store(s.attended.data() + head * d + i, load(mixed + r * d + i) / s.sums[r]);
         }
     }
 }
@@ -253,9 +289,22 @@ void look_up(const Model& model, int64_t id, float* out) {
 
 }  // namespace
 
+namespace {
+
+// Spinning costs least when nobody else wants the processor; when somebody does, sleeping does.
+void wait_for(const std::atomic<int32_t>& placed, int32_t layers) {
+    for (int spin = 0; placed.load(std::memory_order_acquire) < layers; ++spin)
+        if (spin > SPINS) std::this_thread::sleep_for(std::chrono::microseconds(20));
+}
+
+}  // namespace
+
 // ids: the tokens of all pieces, back to back. logits: one row of `vocab` for each row number in `wanted`.
+// A long piece may be shared by threads, each with a later part: `placed[i]` says how many layers' keys and values share
+// number i has in the cache, and `share` is this call's own number. Nobody waits for a later share.
 extern "C" void vivace_step(const Model* m, int32_t tokens, const int64_t* ids, int32_t count, const Piece* pieces,
-                            int32_t wanted_count, const int32_t* wanted, float* logits) {
+                            int32_t wanted_count, const int32_t* wanted, float* logits, std::atomic<int32_t>* placed,
+                            int32_t share) {
     const Model& model = *m;
     static thread_local Scratch s;
     const int hidden = model.hidden, inner = model.heads * model.head_dim;
@@ -267,8 +316,11 @@ extern "C" void vivace_step(const Model* m, int32_t tokens, const int64_t* ids, 
     for (const Layer* layer = model.layer; layer != model.layer + model.layers; ++layer) {
         rms_norm(x, tokens, hidden, layer->input_norm, model.eps, normed);
         linear(model.format, normed, tokens, layer->qkv, 0, hidden, qkv_width, qkv, s.rounded);
+        for (const Piece* piece = pieces; piece != pieces + count; ++piece) place(model, *layer, *piece, qkv);
+        const int32_t done = static_cast<int32_t>(layer - model.layer) + 1;
+        placed[share].store(done, std::memory_order_release);
         for (const Piece* piece = pieces; piece != pieces + count; ++piece) {
-            place(model, *layer, *piece, qkv);
+            for (int32_t other = 0; other < piece->after; ++other) wait_for(placed[other], done);
             for (int t = 0; t < piece->count; t += QUERIES)
                 attend(model, *layer, *piece, t, std::min(QUERIES, piece->count - t), qkv, s);
         }

@@ -1,7 +1,7 @@
 """A step in torch operations, on any device: pieces of many sequences, back to back, without padding.
 
 Everything but attention treats the N tokens of a step alike; attention goes piece by piece, each over the positions
-of its own slot (its window of them in a sliding layer), so that no sequence pays for the length of another.
+of its own blocks (its window of them in a sliding layer), so that no sequence pays for the length of another.
 
 Shape suffixes: N tokens of the step, P pieces, D hidden, H heads, K key-value heads, d head_dim, V vocabulary,
 T and S positions.
@@ -12,12 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grouped_mm, linear, rms_norm, scaled_dot_product_attention, silu
 
-from vivace.engine.cache import SlotCache
-from vivace.engine.runner import Piece, block_weights, wanted_rows
+from vivace.engine.blocks import BLOCK
+from vivace.engine.cache import NEAR, PagedCache
+from vivace.engine.runner import Piece, block_weights, hold, wanted_rows
 from vivace.model.config import ModelConfig
 
 FEW_TOKENS = 2  # up to here a product per chosen expert is quicker than grouping tokens by expert
@@ -26,7 +29,6 @@ FEW_TOKENS = 2  # up to here a product per chosen expert is quicker than groupin
 class Layer(NamedTuple):
     """Weights of one block as the step wants them."""
 
-    window: int | None
     rotates: bool
     input_norm: Tensor
     qkv: Tensor  # ((H + 2K) * d, D)
@@ -43,8 +45,10 @@ class Layer(NamedTuple):
 
 
 class Span(NamedTuple):
-    """What a piece attends to in one kind of layer: positions first..last of its slot; mask None: all of them."""
+    """What a piece attends to in one kind of layer: `blocks` of the cache, of their positions (back to back) those from
+    `first` to `last`; mask None: all of them."""
 
+    blocks: Tensor
     first: int
     last: int
     mask: Tensor | None
@@ -55,7 +59,7 @@ class TorchRunner:
 
     name = "torch"
 
-    def __init__(self, config: ModelConfig, state: Mapping[str, Tensor], cache: SlotCache) -> None:
+    def __init__(self, config: ModelConfig, state: Mapping[str, Tensor], cache: PagedCache) -> None:
         self.config, self.cache = config, cache
         self.device, self.dtype = cache.keys[0].device, cache.keys[0].dtype
         d, positions = config.head_dim, config.max_position_embeddings
@@ -75,7 +79,7 @@ class TorchRunner:
         return tensor.detach().to(self.device, self.dtype, copy=True)
 
     def _layer(self, state: Mapping[str, Tensor], index: int) -> Layer:
-        config, block = self.config, block_weights(self.config, state, index)
+        config, block = self.config, block_weights(state, index)
         heads, kv_heads, d = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         rotates = config.rotates(index)
         qkv, bias, qk_norm = torch.cat([block.q, block.k, block.v]), block.qkv_bias, None
@@ -88,7 +92,7 @@ class TorchRunner:
             qk_norm = None if qk_norm is None else _pair_up(qk_norm.flatten(), d).view(-1, d)
         copy = self._copy_if
         return Layer(
-            window=block.window, rotates=rotates, input_norm=self._copy(block.input_norm), qkv=self._copy(qkv),
+            rotates=rotates, input_norm=self._copy(block.input_norm), qkv=self._copy(qkv),
             qkv_bias=copy(bias), qk_norm=copy(qk_norm), out=self._copy(block.out),
             post_norm=self._copy(block.post_norm), gate_up=self._copy(block.gate_up), down=self._copy(block.down),
             router=None if block.router is None else self._copy(block.router).float(),
@@ -100,33 +104,46 @@ class TorchRunner:
         return None if tensor is None else self._copy(tensor)
 
     def step(self, pieces: Sequence[Piece], wanted: Sequence[int], tails: Sequence[int] = ()) -> Tensor:
+        hold(self.cache, pieces)
         ids_N = torch.tensor([i for piece in pieces for i in piece.ids], device=self.device)
-        where = [(piece.slot, piece.start + t) for piece in pieces for t in range(len(piece.ids))]
-        slot_N, position_N = torch.tensor(where, device=self.device).unbind(1)
-        heads = torch.arange(self.config.num_key_value_heads, device=self.device)
-        rows_NK = (slot_N[:, None] * len(heads) + heads) * self.cache.keys[0].shape[2] + position_N[:, None]
-        turn_N1c = self.turn[position_N].unsqueeze(1)
-        spans = {window: [self._span(piece, window) for piece in pieces] for window in {w.window for w in self.layers}}
+        slots = np.repeat([piece.slot for piece in pieces], [len(piece.ids) for piece in pieces])
+        positions = np.concatenate([np.arange(piece.start, piece.start + len(piece.ids)) for piece in pieces])
+        rows = {kind: self._rows(kind, slots, positions) for kind in set(self.cache.kinds)}
+        turn_N1c = self.turn[torch.from_numpy(positions).to(self.device)].unsqueeze(1)
+        spans = {kind: [self._span(piece, kind) for piece in pieces] for kind in set(self.cache.kinds)}
         eps, size = self.config.rms_norm_eps, (self.config.hidden_size,)
 
         x_ND = self.embed[ids_N]
         for index, layer in enumerate(self.layers):
             normed = rms_norm(x_ND, size, layer.input_norm, eps)
-            attended = self._attention(index, layer, normed, pieces, spans[layer.window], rows_NK.flatten(), turn_N1c)
+            kind = self.cache.kinds[index]
+            attended = self._attention(index, layer, normed, pieces, spans[kind], rows[kind], turn_N1c)
             x_ND = x_ND + attended
             x_ND = x_ND + self._feed_forward(layer, rms_norm(x_ND, size, layer.post_norm, eps))
         rows_W = torch.tensor(wanted_rows(pieces, wanted, tails), dtype=torch.int64, device=self.device)
         return linear(rms_norm(x_ND[rows_W], size, self.norm, eps), self.head)
 
-    def _span(self, piece: Piece, window: int | None) -> Span:
-        count, last = len(piece.ids), piece.start + len(piece.ids)
-        first = 0 if window is None else max(0, piece.start - window + 1)
+    def _rows(self, kind: int, slots: NDArray[np.int64], positions: NDArray[np.int64]) -> Tensor:
+        """Where the keys of all tokens and heads go, in a store seen as rows of d: (N * K,)."""
+        heads = np.arange(self.config.num_key_value_heads)
+        blocks = self.cache.tables[kind][slots, positions // BLOCK].astype(np.int64)
+        rows_NK = (blocks[:, None] * len(heads) + heads) * BLOCK + positions[:, None] % BLOCK
+        return torch.from_numpy(rows_NK.reshape(-1)).to(self.device)
+
+    def _span(self, piece: Piece, kind: int) -> Span:
+        count, end = len(piece.ids), piece.start + len(piece.ids)
+        window = self.cache.window if kind == NEAR else None
+        low = 0 if window is None else max(0, piece.start - window + 1)
+        first_block = low // BLOCK
+        numbers = self.cache.tables[kind][piece.slot, first_block : -(-end // BLOCK)]
+        blocks = torch.from_numpy(numbers.astype(np.int64)).to(self.device)
+        first, last = low - first_block * BLOCK, end - first_block * BLOCK
         if count == 1:
-            return Span(first, last, None)
-        query_T1 = torch.arange(piece.start, last, device=self.device)[:, None]
-        key_S = torch.arange(first, last, device=self.device)
+            return Span(blocks, first, last, None)
+        query_T1 = torch.arange(piece.start, end, device=self.device)[:, None]
+        key_S = torch.arange(low, end, device=self.device)
         mask_TS = key_S <= query_T1
-        return Span(first, last, mask_TS if window is None else mask_TS & (key_S > query_T1 - window))
+        return Span(blocks, first, last, mask_TS if window is None else mask_TS & (key_S > query_T1 - window))
 
     def _attention(
         self, index: int, layer: Layer, x_ND: Tensor, pieces: Sequence[Piece], spans: Sequence[Span], rows: Tensor,
@@ -145,9 +162,9 @@ class TorchRunner:
         keys.view(-1, d).index_copy_(0, rows, k_NKd.reshape(-1, d))
         values.view(-1, d).index_copy_(0, rows, v.reshape(-1, d))
         outs, row = [], 0
-        for piece, (first, last, mask) in zip(pieces, spans):
-            k_1KSd = keys[piece.slot : piece.slot + 1, :, first:last]
-            v_1KSd = values[piece.slot : piece.slot + 1, :, first:last]
+        for piece, (blocks, first, last, mask) in zip(pieces, spans):
+            k_1KSd, v_1KSd = (store[blocks].transpose(0, 1).flatten(1, 2)[None, :, first:last]
+                              for store in (keys, values))  # fmt: skip
             if mask is None:  # one query: heads that share keys stand in for time, and keys are read once
                 q = q_NHd[row].view(1, kv_heads, -1, d)
                 out = scaled_dot_product_attention(q, k_1KSd, v_1KSd).view(1, -1)

@@ -148,6 +148,8 @@ async def metrics(request: Request) -> Response:
             gate.metrics.set("sequences_waiting", waiting, model=name)
             gate.metrics.set("engine_steps_total", target.engine.stats.steps, "counter", model=name)
             gate.metrics.set("computed_tokens_total", target.engine.stats.computed_tokens, "counter", model=name)
+            gate.metrics.set("preempted_sequences_total", target.engine.stats.preempted, "counter", model=name)
+            gate.metrics.set("cache_bytes", target.engine.cache_bytes, model=name)
     return PlainTextResponse(gate.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -163,7 +165,8 @@ async def status(request: Request) -> Response:
         "accepted": found.total("accepted_guesses_total"), "rejected": found.total("rejected_guesses_total"),
         "ttft_s": found.mean("time_to_first_token_seconds"), "inter_token_s": found.mean("inter_token_seconds"),
         "engines": {name: {"runner": target.engine.runner, "running": target.engine.load[0],
-                           "waiting": target.engine.load[1]} for name, target in native.items()},
+                           "waiting": target.engine.load[1], "cache_bytes": target.engine.cache_bytes}
+                    for name, target in native.items()},
     })  # fmt: skip
 
 

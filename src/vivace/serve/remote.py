@@ -44,7 +44,7 @@ class RemoteTarget:
         try:
             async with self._http.stream("POST", self._url, json=self._body(ask)) as response:
                 if response.status_code >= 300:
-                    raise _refused(self.name, response.status_code, await response.aread())
+                    raise refused(self.name, response.status_code, await response.aread())
                 reader = _Reader()
                 async for line in response.aiter_lines():
                     for event in reader.read(line):
@@ -139,7 +139,7 @@ class _Reader:
         return events
 
 
-def _refused(name: str, status: int, body: bytes) -> ApiError:
+def refused(name: str, status: int, body: bytes) -> ApiError:
     """A client's mistake stays one; what is wrong between here and there (a key, a missing model) is a 502."""
     try:
         error = json.loads(body).get("error")
