@@ -17,6 +17,7 @@ from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.card import card
 from vivace.commands.serve import serve
+from vivace.commands.trust import trust
 from vivace.core.errors import InfraError, VivaceError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -73,6 +74,7 @@ def doctor() -> None:
 
 app.command()(agent)
 app.command()(ask)
+app.command()(trust)
 app.add_typer(sessions.app, name="sessions")
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from vivace.core.errors import BadInput
 from vivace.core.files import digest
 from vivace.harness.environment import Environment
+from vivace.harness.policy.protected import never
 
 ROOT = "/workspace"
 """Where the model is told the repository lies, whatever the isolation backend."""
@@ -123,9 +124,9 @@ class Context:
         raise ToolError("not_found", f"{self.show(path)} is a folder")
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, making its folders. Version control data is never written."""
-        if ".git" in path.split("/"):
-            raise ToolError("protected", f"{self.show(path)} belongs to git and is not for editing")
+        """Write a file, making its folders. Version control data is never written, nor what the policy says."""
+        if why := never(path):
+            raise ToolError("protected", f"{self.show(path)} {why} and is not for editing")
         try:
             self.env.workspace.write_text(path, text)
         except BadInput as error:

@@ -6,6 +6,7 @@ A profile is a naming and rendering layer over the same implementations.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -114,7 +115,8 @@ class Profile:
         except CoercionError as error:
             advice = "" if self.terse else ". Check your input and try again."
             raise ToolError("invalid_input", f"{error}{advice}") from None
-        result = tool.run(args, ctx)
+        with ctx.env.guard(tool, args, ctx) if ctx.env.guard else nullcontext():
+            result = tool.run(args, ctx)
         unknown = [name for name in given if name not in tool.args.model_fields]
         if unknown and not self.terse:
             note = f"(Ignored unknown parameters: {', '.join(unknown)[:80]})"
