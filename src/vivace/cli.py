@@ -13,6 +13,7 @@ from rich.console import Console
 from vivace.commands import evaluate, sessions
 from vivace.commands import model as model_commands
 from vivace.commands import tasks as task_commands
+from vivace.commands.acp.command import acp
 from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.card import card
@@ -75,6 +76,7 @@ def doctor() -> None:
 app.command()(agent)
 app.command()(ask)
 app.command()(trust)
+app.command()(acp)
 app.add_typer(sessions.app, name="sessions")
 
 

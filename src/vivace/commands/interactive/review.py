@@ -9,8 +9,9 @@ from rich.text import Text
 
 from vivace.commands.interactive.text import diff_lines, plain
 from vivace.core.errors import VivaceError
-from vivace.harness.hunks import Piece, choose, patch_of, pieces
+from vivace.harness.hunks import Piece, pieces
 from vivace.harness.policy.protected import never, run_later
+from vivace.harness.sessions.deciding import settle
 from vivace.harness.sessions.session import Session
 
 KEYS = "ynadl"
@@ -39,20 +40,13 @@ def show(piece: Piece, console: Console) -> None:
 
 def review(session: Session, console: Console, ask: Ask, yes: bool = False, more: Sequence[str] = ()) -> None:
     """Go through the pending changes: what is taken is in the checkout afterwards, what is left the model is told."""
-    pending = session.pending()
-    found = pieces(pending)
+    found = pieces(session.pending())
     taken, left, later = _decide(found, console, ask, yes, more)
-    chosen, rest = choose(pending, taken)
-    kept = choose(rest, [piece for piece in pieces(rest) if _body(piece) in {_body(one) for one in later}])[0]
     try:
-        session.apply(chosen, kept, {piece.path for piece in taken if run_later(piece.path, more)}, more)
+        settle(session, taken, left, later, more)
     except VivaceError as error:
         console.print(f"{error}", style="red", markup=False)
         return
-    if left:
-        refused = {path: change for path, change in choose(pending, left)[0].items() if change.known}
-        session.remark("The user did not take these of your changes; the files are without them now:\n"
-                       + (patch_of(refused) or ", ".join(sorted({piece.path for piece in left}))))
     parts = [f"{len(group)} {word}" for group, word in ((taken, "taken"), (left, "left"), (later, "to decide later"))
              if group]
     console.print(f"{', '.join(parts)}: {_names(taken or left or later)}", style="bold", markup=False)
@@ -90,11 +84,6 @@ def _decide(
             all_others = "l"  # what comes after is not decided either
         sides[key].append(piece)
     return sides["y"], sides["n"], sides["l"]
-
-
-def _body(piece: Piece) -> tuple[str, str]:
-    """A piece without its line numbers, which move when others are taken."""
-    return piece.path, "".join(line for line in piece.patch.splitlines(keepends=True) if line[:1] in "+-")
 
 
 def _names(found: list[Piece]) -> str:

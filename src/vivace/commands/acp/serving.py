@@ -1,0 +1,25 @@
+"""The agent on this process's standard streams."""
+
+from __future__ import annotations
+
+import sys
+
+from acp import run_agent, stdio_streams
+
+from vivace.commands.acp.agent import AcpAgent
+from vivace.harness.policy.policy import Approval, SandboxMode
+from vivace.recipe.agent import Choice
+
+MOST_BYTES = 50 << 20
+"""Of one message."""
+
+
+async def serve(choice: Choice, sandbox: SandboxMode | None, approval: Approval | None) -> None:
+    """Answer the editor until its end of the line is closed. Whatever else prints goes to standard error."""
+    reader, writer = await stdio_streams(limit=MOST_BYTES)
+    sys.stdout = sys.stderr
+    agent = AcpAgent(choice, sandbox, approval)
+    try:
+        await run_agent(agent, writer, reader)
+    finally:
+        agent.close()
