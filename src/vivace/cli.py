@@ -17,6 +17,7 @@ from vivace.commands.acp.command import acp
 from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.card import card
+from vivace.commands.connect import connect
 from vivace.commands.serve import serve
 from vivace.commands.trust import trust
 from vivace.core.errors import InfraError, VivaceError
@@ -77,6 +78,7 @@ app.command()(agent)
 app.command()(ask)
 app.command()(trust)
 app.command()(acp)
+app.command()(connect)
 app.add_typer(sessions.app, name="sessions")
 
 

@@ -7,6 +7,7 @@ import sys
 from acp import run_agent, stdio_streams
 
 from vivace.commands.acp.agent import AcpAgent
+from vivace.core.errors import BadInput
 from vivace.harness.policy.policy import Approval, SandboxMode
 from vivace.recipe.agent import Choice
 
@@ -15,8 +16,16 @@ MOST_BYTES = 50 << 20
 
 
 async def serve(choice: Choice, sandbox: SandboxMode | None, approval: Approval | None) -> None:
-    """Answer the editor until its end of the line is closed. Whatever else prints goes to standard error."""
-    reader, writer = await stdio_streams(limit=MOST_BYTES)
+    """Answer the editor until its end of the line is closed. Whatever else prints goes to standard error.
+
+    Raises:
+        BadInput: standard input or output is a file.
+    """
+    try:
+        reader, writer = await stdio_streams(limit=MOST_BYTES)
+    except ValueError:
+        raise BadInput("`vivace acp` is started by an editor, which talks to it through pipes; see docs/editors.md "
+                       "or `vivace connect`") from None
     sys.stdout = sys.stderr
     agent = AcpAgent(choice, sandbox, approval)
     try:
