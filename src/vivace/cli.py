@@ -19,6 +19,7 @@ from vivace.commands.ask import ask
 from vivace.commands.card import card
 from vivace.commands.connect import connect
 from vivace.commands.serve import serve
+from vivace.commands.telemetry import telemetry
 from vivace.commands.trust import trust
 from vivace.core.errors import InfraError, VivaceError
 
@@ -79,6 +80,7 @@ app.command()(ask)
 app.command()(trust)
 app.command()(acp)
 app.command()(connect)
+app.command()(telemetry)
 app.add_typer(sessions.app, name="sessions")
 
 

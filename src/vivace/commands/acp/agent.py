@@ -273,7 +273,8 @@ class AcpAgent:
         if opened.session.pending() and not opened.front.stopped():
             buffers = self._editor if self._reads_buffers else None
             opened.take_all = decide(opened.session, opened.front, opened.gate.policy.protected,
-                                     take_all=opened.take_all or opened.mode == "auto", buffers=buffers)
+                                     take_all=opened.take_all or opened.mode == "auto", buffers=buffers,
+                                     telemetry=opened.held_by.telemetry)
         return done
 
     def _command(self, opened: _Open, name: str) -> None:

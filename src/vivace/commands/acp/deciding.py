@@ -21,7 +21,8 @@ from vivace.harness.sessions.session import Session
 _BUFFER_SECONDS = 5.0
 
 
-def decide(session: Session, front: AcpFront, more: Sequence[str], *, take_all: bool, buffers: Any) -> bool:
+def decide(session: Session, front: AcpFront, more: Sequence[str], *, take_all: bool, buffers: Any,
+           telemetry: bool = False) -> bool:
     """Whether everything is taken without asking from here on.
 
     Args:
@@ -45,7 +46,7 @@ def decide(session: Session, front: AcpFront, more: Sequence[str], *, take_all: 
         take_all = take_all or answer == "always"
         sides["later" if answer is None else "left" if answer == "no" else "taken"] += mine
     try:
-        settle(session, sides["taken"], sides["left"], sides["later"], more)
+        settle(session, sides["taken"], sides["left"], sides["later"], more, telemetry=telemetry)
     except VivaceError as error:
         front.note(str(error))
         return take_all

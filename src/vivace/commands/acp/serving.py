@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from acp import run_agent, stdio_streams
 
 from vivace.commands.acp.agent import AcpAgent
 from vivace.core.errors import BadInput
+from vivace.harness.policy.config import settings
 from vivace.harness.policy.policy import Approval, SandboxMode
+from vivace.harness.telemetry.watch import Watch
 from vivace.recipe.agent import Choice
 
 MOST_BYTES = 50 << 20
@@ -29,6 +32,7 @@ async def serve(choice: Choice, sandbox: SandboxMode | None, approval: Approval 
     sys.stdout = sys.stderr
     agent = AcpAgent(choice, sandbox, approval)
     try:
-        await run_agent(agent, writer, reader)
+        with Watch(settings(Path.cwd()).telemetry):
+            await run_agent(agent, writer, reader)
     finally:
         agent.close()

@@ -34,6 +34,7 @@ from vivace.harness.policy.policy import SandboxMode, as_approval, as_sandbox
 from vivace.harness.sessions.log import sessions
 from vivace.harness.sessions.session import Session
 from vivace.harness.sessions.turn import play_turn
+from vivace.harness.telemetry.watch import Watch
 from vivace.recipe.agent import Choice, Opened, open_choice
 
 REQUEST_SECONDS = 3600.0
@@ -51,7 +52,8 @@ def interact(repo: Path, choice: Choice, held_by: Settings, *, resume: str | Non
     held_by.policy.open(held_by.trusted)  # before a model is loaded
     opened = open_choice(choice)
     name = resume or (next((found for found, _ in sessions(repo.resolve())), None) if last else None)
-    with (Session.resume(name) if name else Session.create(repo)) as session, patch_stdout(raw=True):
+    with (Session.resume(name) if name else Session.create(repo)) as session, patch_stdout(raw=True), \
+            Watch(held_by.telemetry):
         Interactive(session, choice, opened, held_by, yes=yes).run()
 
 
@@ -71,6 +73,7 @@ class Interactive:
         self.sandbox = held_by.policy.open(held_by.trusted)
         if held_by.notice:
             session.notices.append(held_by.notice)
+        self.telemetry = held_by.telemetry
         self.done = False
         self._worker: threading.Thread | None = None
         self._over = threading.Event()  # set by the worker before it calls `_ending`
@@ -211,7 +214,8 @@ class Interactive:
 
     def decide(self) -> None:
         """Have the pending changes reviewed."""
-        review(self.session, self.console, self.ask_key, self.yes, self.gate.policy.protected)
+        review(self.session, self.console, self.ask_key, self.yes, self.gate.policy.protected,
+               self.telemetry)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:

@@ -38,12 +38,13 @@ def show(piece: Piece, console: Console) -> None:
         console.print(line)
 
 
-def review(session: Session, console: Console, ask: Ask, yes: bool = False, more: Sequence[str] = ()) -> None:
+def review(session: Session, console: Console, ask: Ask, yes: bool = False, more: Sequence[str] = (),
+           telemetry: bool = False) -> None:
     """Go through the pending changes: what is taken is in the checkout afterwards, what is left the model is told."""
     found = pieces(session.pending())
     taken, left, later = _decide(found, console, ask, yes, more)
     try:
-        settle(session, taken, left, later, more)
+        settle(session, taken, left, later, more, telemetry=telemetry)
     except VivaceError as error:
         console.print(f"{error}", style="red", markup=False)
         return
