@@ -21,7 +21,7 @@ from vivace.harness.loop import Limits, run
 from vivace.harness.policy import protected
 from vivace.harness.policy.gate import Gate
 from vivace.harness.policy.policy import Policy
-from vivace.harness.tools.base import ROOT
+from vivace.harness.tools.base import ROOT, Tool
 from vivace.harness.tools.registry import get_profile
 from vivace.harness.tools.run_tests import is_test_file
 from vivace.sandbox import ExecLimits, Sandbox, Workspace, open_sandbox
@@ -55,6 +55,7 @@ def run_agent(
     seed: int = 0,
     hooks: Hooks | None = None,
     gate: Gate | None = None,
+    more_tools: Sequence[Tool] = (),
     sandbox: Sandbox | None = None,
     agree: Callable[[str, str], bool] = _nobody,
 ) -> Trajectory:
@@ -66,6 +67,7 @@ def run_agent(
 
     Args:
         gate: the policy, and whom to ask; default: the default policy with nobody to ask.
+        more_tools: beside those of the profile (`harness.mcp`); not for native models.
         sandbox: the isolation that the policy has here; default: the best there is.
         agree: asked with (path, why) about each changed file that the host runs later, once the patch is approved;
             those refused are left out.
@@ -76,7 +78,7 @@ def run_agent(
     gate = gate or Gate(Policy())
     with open_checkout(repo, sandbox) as (workspace, checkout):
         trajectory = work_in(workspace, prompt, client, limits, profile=profile, sampling=sampling, seed=seed,
-                             hooks=hooks, gate=gate)
+                             hooks=hooks, gate=gate, more_tools=more_tools)
         if trajectory.stop_reason == "infra" and not trajectory.patch:
             raise InfraError(trajectory.error)
         if workspace.changed_files():
@@ -123,11 +125,12 @@ def work_in(
     seed: int = 0,
     hooks: Hooks | None = None,
     gate: Gate | None = None,
+    more_tools: Sequence[Tool] = (),
 ) -> Trajectory:
     """Have `client` do what `prompt` asks in `workspace`, the copy of a checkout; which stays as it is.
 
     Args:
-        gate: as `run_agent`.
+        gate, more_tools: as `run_agent`.
     Raises:
         BadInput: the prompt needs tests and there are none.
     """
@@ -141,7 +144,8 @@ def work_in(
         FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
     )  # fmt: skip
     guard = (gate or Gate(Policy())).around
-    env = Environment(workspace, _test_runner(workspace, python), tests.named or None, guard=guard)
+    env = Environment(workspace, _test_runner(workspace, python), tests.named or None, guard=guard,
+                      more_tools=more_tools)
     return run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
 
 

@@ -76,6 +76,8 @@ class Environment:
     default_tests: list[str] | None = None
     cache: TestCache | None = None
     key: str = ""
+    more_tools: Sequence[Any] = ()
+    """Tools (`tools.base.Tool`) beside those of the profile, where that works and the model is behind an endpoint."""
     guard: Guard | None = None
     """Entered around every call of a tool; raises ToolError for one that is not allowed."""
 

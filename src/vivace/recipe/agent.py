@@ -15,6 +15,7 @@ from vivace.harness.agent import run_agent
 from vivace.harness.clients.openai import Api, OpenAIClient
 from vivace.harness.hooks import Event, Hooks
 from vivace.harness.limits import Limits, Prices
+from vivace.harness.mcp import ToolServers
 from vivace.harness.policy.config import Settings, settings
 from vivace.harness.policy.gate import Approve, Gate, nobody
 
@@ -122,9 +123,13 @@ def work(
     if hooks:
         hooks.event(Event(type="policy", text=held_by.policy.line(sandbox)))
     opened = open_choice(choice)
-    trajectory = run_agent(prompt, repo, opened.client, opened.limits, ask, profile=opened.profile(mode),
-                           sampling=choice.sampling, hooks=hooks, gate=Gate(held_by.policy, ask_user),
-                           sandbox=sandbox, agree=agree_to)
+    with ToolServers(held_by.servers if mode == "agent" else {}, repo) as servers:
+        for problem in servers.problems:
+            if hooks:
+                hooks.event(Event(type="policy", text=problem))
+        trajectory = run_agent(prompt, repo, opened.client, opened.limits, ask, profile=opened.profile(mode),
+                               sampling=choice.sampling, hooks=hooks, gate=Gate(held_by.policy, ask_user),
+                               more_tools=servers.tools, sandbox=sandbox, agree=agree_to)
     return Outcome(trajectory, agreed or not asked, tuple(held))
 
 

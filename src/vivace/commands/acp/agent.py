@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -51,12 +53,14 @@ from vivace.commands.choosing import as_effort
 from vivace.commands.live import describe
 from vivace.core.errors import BadInput, VivaceError
 from vivace.core.types import Trajectory
-from vivace.harness.policy.config import Settings, settings
+from vivace.harness.mcp import ToolServers
+from vivace.harness.policy.config import Server, Settings, settings
 from vivace.harness.policy.gate import Gate
 from vivace.harness.policy.policy import Approval, SandboxMode
 from vivace.harness.sessions.log import first_request, sessions
 from vivace.harness.sessions.session import Session
 from vivace.harness.sessions.turn import play_turn
+from vivace.harness.tools.base import Tool
 from vivace.harness.tools.text import shorten
 from vivace.recipe.agent import Choice, Mode, Opened, open_choice
 from vivace.sandbox import Sandbox
@@ -85,6 +89,24 @@ class _Open:
     take_all: bool = False
     told: bool = False
     busy: bool = False
+    servers: dict[str, Server] = field(default_factory=dict)
+    running: ToolServers | None = None
+
+    def add_servers(self, given: Servers | None) -> None:
+        """Those of the editor, beside the user's own; the editor's are never trusted by themselves."""
+        for one in given or []:
+            if isinstance(one, McpServerStdio):
+                name = re.sub(r"[^A-Za-z0-9-]", "-", one.name)[:32]
+                new = Server(command=one.command, args=one.args, env={pair.name: pair.value for pair in one.env})
+                self.servers.setdefault(f"{name}-editor" if name in self.held_by.policy.servers else name, new)
+
+    def tools(self) -> Sequence[Tool]:
+        """Of the tool servers, which are started by the first call."""
+        if self.running is None:
+            self.running = ToolServers({**self.held_by.servers, **self.servers}, self.session.repo).__enter__()
+            for problem in self.running.problems:
+                self.front.note(problem)
+        return self.running.tools
 
 
 class AcpAgent:
@@ -128,6 +150,7 @@ class AcpAgent:
     ) -> NewSessionResponse:
         repo = _folder(cwd)
         opened = self._begin(await self._guarded(Session.create, repo), repo)
+        opened.add_servers(mcp_servers)
         self._announce(opened)
         return NewSessionResponse(session_id=opened.session.log.name, modes=_modes(opened), config_options=[
             _effort_option(opened)])
@@ -138,6 +161,7 @@ class AcpAgent:
     ) -> LoadSessionResponse:
         """Everything that was said is told again, before the answer."""
         opened = await self._resumed(session_id)
+        opened.add_servers(mcp_servers)
         self._replay(opened)
         self._announce(opened)
         await opened.front.flush()
@@ -263,7 +287,7 @@ class AcpAgent:
             done = play_turn(
                 opened.session, request, model.client, limits, profile=model.profile(mode),
                 sampling=self.choice.sampling, effort=effort, front=opened.front, interrupt=opened.front.interrupt,
-                gate=opened.gate, sandbox=opened.sandbox)  # fmt: skip
+                gate=opened.gate, sandbox=opened.sandbox, more_tools=opened.tools())  # fmt: skip
         finally:
             if native:
                 self._native.release()
@@ -336,6 +360,8 @@ class AcpAgent:
         opened = self._open.pop(session_id, None)
         if opened:
             opened.front.stop()
+            if opened.running:
+                opened.running.__exit__(None, None, None)
             if not opened.busy:
                 opened.session.close()
                 opened.front.close()

@@ -28,6 +28,7 @@ from vivace.core.errors import InfraError, VivaceError
 from vivace.core.files import state_dir
 from vivace.core.types import Trajectory, Usage
 from vivace.harness.limits import Limits
+from vivace.harness.mcp import ToolServers
 from vivace.harness.policy.config import Settings, is_trusted
 from vivace.harness.policy.gate import Answer, Gate, Request
 from vivace.harness.policy.policy import SandboxMode, as_approval, as_sandbox
@@ -35,6 +36,7 @@ from vivace.harness.sessions.log import sessions
 from vivace.harness.sessions.session import Session
 from vivace.harness.sessions.turn import play_turn
 from vivace.harness.telemetry.watch import Watch
+from vivace.harness.tools.base import Tool
 from vivace.recipe.agent import Choice, Opened, open_choice
 
 REQUEST_SECONDS = 3600.0
@@ -53,15 +55,17 @@ def interact(repo: Path, choice: Choice, held_by: Settings, *, resume: str | Non
     opened = open_choice(choice)
     name = resume or (next((found for found, _ in sessions(repo.resolve())), None) if last else None)
     with (Session.resume(name) if name else Session.create(repo)) as session, patch_stdout(raw=True), \
-            Watch(held_by.telemetry):
-        Interactive(session, choice, opened, held_by, yes=yes).run()
+            Watch(held_by.telemetry), ToolServers(held_by.servers, session.repo) as servers:
+        session.notices += servers.problems
+        Interactive(session, choice, opened, held_by, servers.tools, yes=yes).run()
 
 
 class Interactive:
     """The main thread: reads lines, starts turns, shows what has to be decided."""
 
     def __init__(
-        self, session: Session, choice: Choice, opened: Opened, held_by: Settings, *, yes: bool = False
+        self, session: Session, choice: Choice, opened: Opened, held_by: Settings, more_tools: Sequence[Tool] = (), *,
+        yes: bool = False,
     ) -> None:
         self.session, self.choice, self.opened, self.yes = session, choice, opened, yes
         self.console = Console(force_terminal=True, highlight=False)
@@ -73,7 +77,7 @@ class Interactive:
         self.sandbox = held_by.policy.open(held_by.trusted)
         if held_by.notice:
             session.notices.append(held_by.notice)
-        self.telemetry = held_by.telemetry
+        self.telemetry, self.more_tools = held_by.telemetry, more_tools
         self.done = False
         self._worker: threading.Thread | None = None
         self._over = threading.Event()  # set by the worker before it calls `_ending`
@@ -180,7 +184,8 @@ class Interactive:
             profile = self.opened.profile("agent")
             done = play_turn(self.session, request, self.opened.client, self._limits(), profile=profile,
                              sampling=self.choice.sampling, effort=self.choice.effort, front=self.front,
-                             interrupt=self.front.interrupt, gate=self.gate, sandbox=self.sandbox)
+                             interrupt=self.front.interrupt, gate=self.gate, sandbox=self.sandbox,
+                             more_tools=self.more_tools)
             result.append(done)
         except VivaceError as error:
             result.append(error)

@@ -151,3 +151,5 @@ class Tool:
     read_only: bool = False
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names of a parameter that are accepted: {alias: name}."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of the parameters where `args` does not say them; they are then handed over as they come."""
