@@ -61,7 +61,8 @@ class Live(Hooks):
 def describe(call: ToolCall) -> str:
     """A call on one line: its name and what it is about."""
     about = next((call.arguments[name] for name in _SHOWN if call.arguments.get(name)), "")
-    about = str(about).replace(f"{ROOT}/", "")
+    about = ", ".join(map(str, about)) if isinstance(about, list) else str(about)
+    about = about.replace(f"{ROOT}/", "")
     lines = [call.arguments.get("startLine"), call.arguments.get("endLine")]
     span = "-".join(str(line) for line in lines if line) if call.name == "read_file" else ""
     text = " ".join(f"{call.name} {about}".split())

@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import re
 import select
+import shutil
 import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -29,7 +30,7 @@ from vivace.harness.tools.base import Args, Context, Result, Tool, ToolError
 if TYPE_CHECKING:
     from mcp import Client
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 MOST_TOOLS, MOST_DESCRIPTION = 64, 1000
 """Of one server; characters of what it says of a tool."""
 _NAME = re.compile(r"[^A-Za-z0-9_-]")
@@ -88,6 +89,8 @@ class ToolServers:
     async def _start(self, name: str, server: Server, stack: AsyncExitStack) -> list[Tool]:
         from mcp import Client, StdioServerParameters, stdio_client
 
+        if shutil.which(server.command, path=scrubbed_environment(server.env).get("PATH")) is None:
+            raise BadInput(f"there is no program {server.command}")
         log = stack.enter_context((state_dir("mcp") / f"{name}.log").open("w"))
         program = StdioServerParameters(command=server.command, args=server.args, cwd=self._cwd,
                                         env=scrubbed_environment(server.env))

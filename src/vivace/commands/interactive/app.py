@@ -291,9 +291,12 @@ class Interactive:
         effort = f" ({self.choice.effort})" if self.choice.effort else ""
         pending = len(self.session.state.pending)
         waiting = f" | {pending} file{'s' * (pending > 1)} to decide" if pending and self._worker is None else ""
-        held = self.gate.policy.brief(self.sandbox)
-        left = f" {self.opened.client.name}{effort} | {self.screen.meter()}{waiting} | {held}"
-        return left[: max(10, self.console.width - 1)]
+        held = f" | {self.gate.policy.brief(self.sandbox)}"  # never cut: it has to be seen
+        rest = f"{effort} | {self.screen.meter()}{waiting}"
+        room = max(4, self.console.width - 2 - len(held) - len(rest))
+        name = self.opened.client.name
+        name = name if len(name) <= room else f"{name[: room - 1]}…"
+        return f" {name}{rest}"[: max(10, self.console.width - 1 - len(held))] + held
 
     def _greet(self) -> None:
         line = Text("vivace", style="bold")

@@ -68,9 +68,9 @@ class Policy:
         return f"sandbox: {self.sandbox} {where}{lacking}; approval: {self.approval}"
 
     def brief(self, sandbox: Sandbox) -> str:
-        """The same for narrow places."""
-        where = "NO SANDBOX" if isinstance(sandbox, Unconfined) else sandbox.name
-        return f"{self.sandbox}/{self.approval} {where}"
+        """The same for narrow places; "-" after the name: something is not held."""
+        where = "NO SANDBOX" if isinstance(sandbox, Unconfined) else sandbox.name.replace("bubblewrap", "bwrap")
+        return f"{self.sandbox}/{self.approval} {where}{'-' * bool(sandbox.describe().missing)}"
 
 
 def as_sandbox(text: str) -> SandboxMode:
