@@ -12,12 +12,14 @@ import pytest
 from harness.calc_repo import FILES, call, script, write_tree
 from vivace.core.errors import BadInput
 from vivace.core.types import Message
-from vivace.harness.agent import run_agent
+from vivace.harness.agent import open_checkout, run_agent
 from vivace.harness.clients.scripted import ScriptedClient
 from vivace.harness.limits import Limits
 from vivace.harness.policy.gate import Answer, Gate, Request, effect_of
 from vivace.harness.policy.policy import Policy
 from vivace.harness.policy.unconfined import Unconfined
+from vivace.harness.sessions.changes import Change
+from vivace.harness.sessions.session import Session
 from vivace.harness.tools.registry import PROFILES, TOOLS
 
 DONE = Message(role="assistant", content="done")
@@ -207,3 +209,22 @@ def test_every_tool_has_been_thought_of() -> None:
             assert effect_of(tool) != "look" or tool.read_only
             if effect_of(tool) == "command":
                 assert name in ("run_in_terminal", "bash", "send_to_terminal", "write_bash"), f"{name}: put it in gate"
+
+
+def test_the_last_look_before_files_are_written(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A front end that forgot to ask, or that has been talked into it, still writes nothing of the sort."""
+    before = tree(repo)
+    with open_checkout(repo) as (workspace, checkout):
+        workspace.write_text("fine.txt", "x")
+        workspace.write_text("Makefile", "evil")
+        with pytest.raises(BadInput, match="a yes of its own"):
+            checkout.apply()
+        workspace.write_text("sub/.GIT/config", "evil")
+        with pytest.raises(BadInput, match="is not written"):
+            checkout.apply(agreed={"Makefile", "sub/.GIT/config"})
+    monkeypatch.setenv("VIVACE_STATE", str(tmp_path / "state"))
+    with Session.create(repo) as session:
+        for path in ("Makefile", ".git/config", ".vivace/config.toml"):
+            with pytest.raises(BadInput, match="nothing was applied"):
+                session.apply({path: Change(None, b"evil")}, {}, agreed={".git/config"})
+    assert tree(repo) == before
