@@ -13,10 +13,14 @@ from rich.console import Console
 from vivace.commands import evaluate, sessions
 from vivace.commands import model as model_commands
 from vivace.commands import tasks as task_commands
+from vivace.commands.acp.command import acp
 from vivace.commands.agent import agent
 from vivace.commands.ask import ask
 from vivace.commands.card import card
+from vivace.commands.connect import connect
 from vivace.commands.serve import serve
+from vivace.commands.telemetry import telemetry
+from vivace.commands.trust import trust
 from vivace.core.errors import InfraError, VivaceError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
@@ -73,6 +77,10 @@ def doctor() -> None:
 
 app.command()(agent)
 app.command()(ask)
+app.command()(trust)
+app.command()(acp)
+app.command()(connect)
+app.command()(telemetry)
 app.add_typer(sessions.app, name="sessions")
 
 

@@ -27,6 +27,7 @@ def vivace(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
     """Runs `main` with these arguments in this process, with a cache of its own."""
     monkeypatch.setenv("VIVACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VIVACE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("VIVACE_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "60")  # a narrow terminal must not break what is shown
     for name in ("VIVACE_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -86,5 +86,6 @@ class Terminal:
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
-    """State and cache of its own."""
-    return {"VIVACE_STATE": str(tmp_path / "state"), "VIVACE_CACHE": str(tmp_path / "cache")}
+    """State, cache and settings of its own."""
+    return {"VIVACE_STATE": str(tmp_path / "state"), "VIVACE_CACHE": str(tmp_path / "cache"),
+            "VIVACE_CONFIG": str(tmp_path / "config")}

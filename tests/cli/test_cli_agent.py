@@ -73,7 +73,9 @@ def test_yes_in_a_real_process(repo: Path) -> None:
     with serving(*ANSWERS) as server:
         command = [sys.executable, "-c", "from vivace.cli import main; main()", *arguments(server, repo, "--yes")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=500, stdin=subprocess.DEVNULL)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert done.stderr.startswith("sandbox: workspace-write in ")
+    assert done.stderr.count("\n") == 1
     assert f"+    {LONG}" in done.stdout
     assert "Apply these changes?" not in done.stdout
     assert "changes applied; 91 tokens generated (4,600 read) in 4 turns, 2 test runs" in done.stdout

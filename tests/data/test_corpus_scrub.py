@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vivace.data.scrub import scrub
+from vivace.core.scrub import scrub
 
 NO_ADDRESS = "version 1.2.3.4, 127.0.0.1, 192.168.30.40, 999.20.30.40"
 

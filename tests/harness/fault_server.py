@@ -25,6 +25,7 @@ class FaultServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.replies = list(replies)
         self.requests: list[dict[str, Any]] = []
+        self.models: list[dict[str, Any]] | None = None
         self.over = threading.Event()
 
     @property
@@ -40,7 +41,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._reply({"status": 404, "body": "{}"})
+        models = self.server.models
+        self._reply({"status": 404, "body": "{}"} if models is None else {"body": json.dumps({"data": models})})
 
     def do_POST(self) -> None:
         self.server.requests.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))

@@ -9,10 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from vivace.commands.choosing import API, BASE_URL, EFFORT, MODEL, PRICE, as_api, as_effort, as_prices
+from vivace.commands.choosing import (
+    API,
+    APPROVAL,
+    BASE_URL,
+    EFFORT,
+    MODEL,
+    PRICE,
+    SANDBOX,
+    UNATTENDED,
+    as_api,
+    as_effort,
+    as_prices,
+    as_settings,
+)
 from vivace.core.errors import BadInput
 
 if TYPE_CHECKING:
+    from vivace.harness.policy.config import Settings
+    from vivace.harness.policy.gate import Answer, Request
     from vivace.recipe.agent import Choice
 
 console = Console()
@@ -33,6 +48,9 @@ def agent(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply the changes without asking.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Every event as a line of JSON; applies only with "
                                           "--yes.")] = False,
+    sandbox: SANDBOX = None,
+    approval: APPROVAL = None,
+    unattended: UNATTENDED = False,
     max_seconds: Annotated[float | None, typer.Option(help="Time of one request.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="Cost of one request, at --price.")] = None,
     price: PRICE = None,
@@ -44,10 +62,11 @@ def agent(
 
     choice = Choice(model, base_url, as_api(api), as_effort(effort), temperature, max_seconds, max_cost,
                     as_prices(price), weights)  # fmt: skip
+    held_by = as_settings(repo, sandbox, approval, unattended)
     if prompt is None and not once and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
         from vivace.commands.interactive.app import interact
 
-        interact(repo, choice, resume=resume, last=last, yes=yes)
+        interact(repo, choice, held_by, resume=resume, last=last, yes=yes)
         return
     if resume or last:
         raise BadInput("sessions are gone on with on a terminal, without a prompt; leave the prompt, -p and --json out")
@@ -55,10 +74,11 @@ def agent(
         prompt = "" if sys.stdin.isatty() else sys.stdin.read()
     if not prompt.strip():
         raise BadInput("nothing to do; say in words what you want, or start without arguments on a terminal")
-    _once(prompt, repo, choice, yes, as_json)
+    _once(prompt, repo, choice, held_by, yes, as_json)
 
 
-def _once(prompt: str, repo: Path, choice: Choice, yes: bool, as_json: bool) -> None:
+def _once(prompt: str, repo: Path, choice: Choice, held_by: Settings, yes: bool, as_json: bool) -> None:
+    from vivace.commands.interactive.text import plain
     from vivace.commands.live import live
     from vivace.recipe.agent import work
 
@@ -79,7 +99,18 @@ def _once(prompt: str, repo: Path, choice: Choice, yes: bool, as_json: bool) -> 
             typer.echo(err=True)
             return False
 
-    result = work(prompt, repo, choice, approve=approve, hooks=hooks)
+    def agree(path: str, why: str) -> bool:
+        """Never by --yes: one of these files can run anything."""
+        return asking and typer.confirm(f"{path}: {why}. Apply it, too?", default=False, err=True)
+
+    def ask_user(request: Request) -> Answer:
+        return "once" if asking and typer.confirm(f"{request.tool}: {plain(request.what)}\n{request.why}. Allow it?",
+                                                  default=False, err=True) else "no"
+
+    asking = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    if held_by.notice:
+        typer.echo(held_by.notice, err=True)
+    result = work(prompt, repo, choice, approve=approve, hooks=hooks, held_by=held_by, agree=agree, ask_user=ask_user)
     if as_json:
         hooks.done(result)
         raise typer.Exit(0 if result.applied else 1)

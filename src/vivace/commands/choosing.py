@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,11 +13,17 @@ if TYPE_CHECKING:  # what is only named here would make `vivace --help` slow
     from vivace.core.types import Effort
     from vivace.harness.clients.openai import Api
     from vivace.harness.limits import Prices
+    from vivace.harness.policy.config import Settings
 
 MODEL = Annotated[str | None, typer.Option(help="A checkpoint folder, or with --base-url a model name.")]
 BASE_URL = Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint, such as http://localhost:8000/v1.")]
 API = Annotated[str | None, typer.Option(help="What the endpoint speaks: chat (default) or responses.")]
 EFFORT = Annotated[str | None, typer.Option(help="Reasoning effort: low, medium or high.")]
+SANDBOX = Annotated[str | None, typer.Option(help="read-only, workspace-write (default), or full: commands run as "
+                                             "you, without a sandbox.")]
+APPROVAL = Annotated[str | None, typer.Option(help="When you are asked: untrusted (about every command that does "
+                                              "more than look), on-request (default), never.")]
+UNATTENDED = Annotated[bool, typer.Option("--unattended", help="--sandbox full with --approval never is meant.")]
 PRICE = Annotated[str | None, typer.Option(help="IN/CACHED/OUT per million tokens, for the meter and --max-cost.")]
 
 
@@ -40,6 +47,15 @@ def as_effort(text: str | None) -> Effort | None:
         if text == name:
             return name
     raise BadInput(f"effort {text!r}: choose one of {', '.join(efforts)}")
+
+
+def as_settings(repo: Path, sandbox: str | None, approval: str | None, unattended: bool = False) -> Settings:
+    """What is in force for a checkout: these options, the user's settings, and the repository's where it is trusted."""
+    from vivace.harness.policy.config import settings
+    from vivace.harness.policy.policy import as_approval, as_sandbox
+
+    return settings(repo, None if sandbox is None else as_sandbox(sandbox),
+                    None if approval is None else as_approval(approval), unattended)
 
 
 def as_prices(text: str | None) -> Prices | None:

@@ -30,7 +30,7 @@ class Live(Hooks):
         with self._lock:
             if self.as_json:
                 print(event.line(), flush=True)
-            elif self.console.is_terminal:
+            elif self.console.is_terminal or event.type == "policy":  # what holds is always said
                 self._show(event)
 
     def done(self, outcome: Outcome) -> None:
@@ -38,10 +38,13 @@ class Live(Hooks):
         trajectory = outcome.trajectory
         self.event(Event(type="done", turn=trajectory.turns, text=outcome.answer, reason=trajectory.stop_reason,
                          seconds=trajectory.seconds, usage=trajectory.usage,
-                         data={"patch": trajectory.patch, "applied": outcome.applied and bool(trajectory.patch)}))
+                         data={"patch": trajectory.patch, "applied": outcome.applied and bool(trajectory.patch),
+                               "held": list(outcome.held)}))
 
     def _show(self, event: Event) -> None:
-        if event.type == "message":  # what is said last is printed as the answer
+        if event.type == "policy":
+            self.console.print(event.text, style="dim", markup=False, soft_wrap=True)
+        elif event.type == "message":  # what is said last is printed as the answer
             self._said = event.text.strip()
         elif event.type == "tool_call" and self._said:
             self.console.print(self._said, style="dim", markup=False, highlight=False)
@@ -58,7 +61,8 @@ class Live(Hooks):
 def describe(call: ToolCall) -> str:
     """A call on one line: its name and what it is about."""
     about = next((call.arguments[name] for name in _SHOWN if call.arguments.get(name)), "")
-    about = str(about).replace(f"{ROOT}/", "")
+    about = ", ".join(map(str, about)) if isinstance(about, list) else str(about)
+    about = about.replace(f"{ROOT}/", "")
     lines = [call.arguments.get("startLine"), call.arguments.get("endLine")]
     span = "-".join(str(line) for line in lines if line) if call.name == "read_file" else ""
     text = " ".join(f"{call.name} {about}".split())

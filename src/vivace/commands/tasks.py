@@ -194,6 +194,32 @@ def _rows_of(place: Path) -> Path:
     return place / TASKS if (place / TASKS).exists() else place
 
 
+@app.command("from-sessions")
+def from_sessions(
+    path: Annotated[Path, typer.Argument(help="The checkout that the sessions were held on.")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="Folder of the tasks; default session-tasks-NAME.")] = None,
+    session: Annotated[Many, typer.Option(help="Only this one (the beginning of its name); may be repeated.")] = None,
+    extra: Annotated[Many, typer.Option("--with", help="A requirement of the tests that the checkout does not "
+                                        "declare.")] = None,
+    python: Annotated[Path | None, typer.Option(help="Use this interpreter's packages; install nothing.")] = None,
+    source: Annotated[Many, typer.Option(help="Folder or file of code; found if left out.")] = None,
+    tests: Annotated[Many, typer.Option(help="Folder or file of tests; found if left out.")] = None,
+) -> None:
+    """Make verified tasks of changes that you have taken in sessions and that still stand in the checkout."""
+    from vivace.sandbox import open_sandbox
+    from vivace.tasks.from_sessions import tasks_from_sessions
+    from vivace.tasks.produce import TASKS
+
+    folder = out or Path(f"session-tasks-{path.resolve().name}")
+    harvest = tasks_from_sessions(path, folder, open_sandbox(), only=session or [], extra=extra or [], python=python,
+                                  sources=source or [], tests=tests or [], say=lambda line: typer.echo(line, err=True))
+    for name, why in harvest.refused.items():
+        typer.echo(f"{name}: no task, {why}", err=True)
+    if not harvest.tasks:
+        raise typer.Exit(1)
+    typer.echo(f"{len(harvest.tasks)} tasks in {folder / TASKS}; `vivace tasks check {folder}` judges them again")
+
+
 def _families(given: list[str]) -> dict[str, int | None]:
     from vivace.tasks.families import PRODUCERS
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vivace.core.errors import BadInput
 from vivace.core.progress import progress
+from vivace.core.scrub import scrub
 from vivace.data.config import CorpusConfig, FilterConfig, PackagePin
 from vivace.data.dedup import near_duplicates
 from vivace.data.documents import Document, clean, read_wheel
@@ -17,7 +18,6 @@ from vivace.data.filters import file_reason, parse, tree_reason
 from vivace.data.functions import FunctionKeys, function_keys
 from vivace.data.heldout import HeldOut, file_key
 from vivace.data.licence import allowed, wheel_licence
-from vivace.data.scrub import scrub
 
 
 @dataclass

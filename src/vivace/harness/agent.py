@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,13 @@ from vivace.harness.apply import Checkout
 from vivace.harness.environment import Environment
 from vivace.harness.hooks import Hooks
 from vivace.harness.loop import Limits, run
-from vivace.harness.tools.base import ROOT
+from vivace.harness.policy import protected
+from vivace.harness.policy.gate import Gate
+from vivace.harness.policy.policy import Policy
+from vivace.harness.tools.base import ROOT, Tool
 from vivace.harness.tools.registry import get_profile
 from vivace.harness.tools.run_tests import is_test_file
-from vivace.sandbox import ExecLimits, Workspace, open_sandbox
+from vivace.sandbox import ExecLimits, Sandbox, Workspace, open_sandbox
 from vivace.sandbox.testrun import TestReport, run_pytest
 
 TEST_SECONDS = 300.0
@@ -36,6 +39,10 @@ _HAS_PYTEST = "import sys; from importlib.util import find_spec; sys.exit(find_s
 _WITH_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
 
 
+def _nobody(path: str, why: str) -> bool:
+    return False
+
+
 def run_agent(
     prompt: str,
     repo: Path,
@@ -47,6 +54,10 @@ def run_agent(
     sampling: Sampling | None = None,
     seed: int = 0,
     hooks: Hooks | None = None,
+    gate: Gate | None = None,
+    more_tools: Sequence[Tool] = (),
+    sandbox: Sandbox | None = None,
+    agree: Callable[[str, str], bool] = _nobody,
 ) -> Trajectory:
     """Have `client` do what `prompt` asks in the checkout `repo`.
 
@@ -54,27 +65,52 @@ def run_agent(
     returns True are the real files written. Profiles that only look need no tests and change nothing. Tokens spent are
     in `Trajectory.usage`.
 
+    Args:
+        gate: the policy, and whom to ask; default: the default policy with nobody to ask.
+        more_tools: beside those of the profile (`harness.mcp`); not for native models.
+        sandbox: the isolation that the policy has here; default: the best there is.
+        agree: asked with (path, why) about each changed file that the host runs later, once the patch is approved;
+            those refused are left out.
     Raises:
         BadInput: no such folder, unreadable, the prompt needs tests and there are none, or a file changed meanwhile.
         InfraError: the endpoint or the sandbox failed before anything was done.
     """
-    with open_checkout(repo) as (workspace, checkout):
+    gate = gate or Gate(Policy())
+    with open_checkout(repo, sandbox) as (workspace, checkout):
         trajectory = work_in(workspace, prompt, client, limits, profile=profile, sampling=sampling, seed=seed,
-                             hooks=hooks)
+                             hooks=hooks, gate=gate, more_tools=more_tools)
         if trajectory.stop_reason == "infra" and not trajectory.patch:
             raise InfraError(trajectory.error)
         if workspace.changed_files():
-            checkout.check()
+            if gate.policy.sandbox == "read-only":  # the gate has put everything back: nothing can be here
+                raise InfraError("something was changed although the sandbox is read-only; nothing was applied")
+            never = {path for path in workspace.changed_files() if protected.never(path)}
+            checkout.check(without=never)
             if approve(trajectory.patch):
-                checkout.apply()
+                _apply(checkout, never, gate.policy.protected, agree)
     return trajectory
 
 
+def _apply(
+    checkout: Checkout, never: set[str], more: Sequence[str], agree: Callable[[str, str], bool]
+) -> None:
+    without = set(never)
+    agreed: set[str] = set()
+    for path in checkout.workspace.changed_files():
+        if path not in never and (why := protected.run_later(path, more)):
+            (agreed if agree(path, why) else without).add(path)
+    checkout.apply(agreed, without, more)
+
+
 @contextmanager
-def open_checkout(repo: Path) -> Iterator[tuple[Workspace, Checkout]]:
-    """A private copy of the checkout `repo` in the sandbox. BadInput when there is no such folder, or no way in."""
+def open_checkout(repo: Path, sandbox: Sandbox | None = None) -> Iterator[tuple[Workspace, Checkout]]:
+    """A private copy of the checkout `repo` in the sandbox (default: the best there is).
+
+    Raises:
+        BadInput: there is no such folder, or no way in.
+    """
     repo = _readable(repo)
-    with Workspace(repo, open_sandbox(), env=_import_path(repo)) as workspace:
+    with Workspace(repo, sandbox or open_sandbox(), env=_import_path(repo)) as workspace:
         yield workspace, Checkout(workspace)
 
 
@@ -88,9 +124,13 @@ def work_in(
     sampling: Sampling | None = None,
     seed: int = 0,
     hooks: Hooks | None = None,
+    gate: Gate | None = None,
+    more_tools: Sequence[Tool] = (),
 ) -> Trajectory:
     """Have `client` do what `prompt` asks in `workspace`, the copy of a checkout; which stays as it is.
 
+    Args:
+        gate, more_tools: as `run_agent`.
     Raises:
         BadInput: the prompt needs tests and there are none.
     """
@@ -103,7 +143,9 @@ def work_in(
         split="eval", licence="", problem_statement=prompt, bug_patch="", gold_patch="",
         FAIL_TO_PASS=tests.named, PASS_TO_PASS=[],
     )  # fmt: skip
-    env = Environment(workspace, _test_runner(workspace, python), tests.named or None)
+    guard = (gate or Gate(Policy())).around
+    env = Environment(workspace, _test_runner(workspace, python), tests.named or None, guard=guard,
+                      more_tools=more_tools)
     limits = limits.model_copy(update={"review": works and not get_profile(profile).terse})
     return run(task, env, client, limits, profile=profile, sampling=sampling, seed=seed, hooks=hooks)
 

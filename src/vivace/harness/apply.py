@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from vivace.core.errors import BadInput, InfraError
 from vivace.core.files import atomic_write_bytes
+from vivace.harness.policy import protected
 from vivace.sandbox import Workspace
 from vivace.sandbox.snapshot import walk
 
@@ -24,13 +25,16 @@ class Checkout:
         self.root = workspace.base
         self._stamps = {path: _stamp(self.root / path) for path, _ in walk(workspace.root)}
 
-    def check(self) -> None:
-        """Refuse changes that could not be applied.
+    def check(self, without: Container[str] = ()) -> None:
+        """Refuse changes that could not be applied, those of the files `without` left aside.
 
         Raises:
-            BadInput: a symlink is involved, or a file was changed in the checkout since the workspace was opened.
+            BadInput: a symlink is involved, a file is never written by an agent, or was changed in the checkout since
+                the workspace was opened.
         """
-        changed, files = self.workspace.changed_files(), self.workspace.tree_changes()
+        changed = [path for path in self.workspace.changed_files() if path not in without]
+        files = self.workspace.tree_changes()
+        protected.refuse(changed, agreed=files)
         refuse_symlinks(self.root, changed)
         for path in changed:
             if path not in files:
@@ -43,15 +47,19 @@ class Checkout:
         """Whether a file of the checkout is what it was when the workspace was opened."""
         return _stamp(self.root / path) == self._stamps.get(path)
 
-    def apply(self) -> list[str]:
-        """Write, create and delete files as the workspace has them; returns their paths.
+    def apply(self, agreed: Container[str] = (), without: Container[str] = (), more: Sequence[str] = ()) -> list[str]:
+        """Write, create and delete files as the workspace has them, but for those `without`; returns their paths.
 
+        Args:
+            agreed: files run later by the host (`policy.protected`) that the user has agreed to, each by itself.
+            more: patterns of files that count as such.
         Raises:
             BadInput: as `check`; nothing was applied.
             InfraError: writing failed; nothing was applied.
         """
-        self.check()
-        wanted = self.workspace.tree_changes()
+        self.check(without)
+        wanted = {path: data for path, data in self.workspace.tree_changes().items() if path not in without}
+        protected.refuse(wanted, agreed, more)
         write_all(self.root, wanted)
         return sorted(wanted)
 

@@ -47,7 +47,7 @@ def _runner(profile: Profile, context: Context, turn: int, hooks: Hooks) -> Call
         if refused is None:
             result, outcome = profile.call(call, context, turn)
         else:
-            name = call.name if call.name in profile.tools else "unknown"
+            name = call.name if call.name in profile.names else "unknown"
             result, outcome = Result(f"ERROR: {refused}", "refused"), ToolOutcome(tool=name, kind="refused", turn=turn)
         hooks.event(Event(type="tool_result", turn=turn, call=call, text=result.text, kind=result.kind,
                           seconds=outcome.seconds))

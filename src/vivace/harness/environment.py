@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vivace.core.files import digest
 from vivace.core.types import Task, TestSpec
@@ -17,6 +19,8 @@ AGENT_SECONDS, AGENT_CPU_SECONDS = 10.0, 4.0
 """Of one test run that an agent asks for. Edits that hang are common, a group of attempts waits for the slowest, and
 the tests of a task take under 3 s; grading keeps the task's own limit."""
 
+Guard = Callable[[Any, Any, Any], AbstractContextManager[None]]
+"""(tool, its arguments, context); see `policy.gate.Gate.around`."""
 TestRunner = Callable[[list[str] | None], TestReport]
 """Runs the tests with these ids (None: the whole suite) against the workspace as it is now."""
 
@@ -72,6 +76,10 @@ class Environment:
     default_tests: list[str] | None = None
     cache: TestCache | None = None
     key: str = ""
+    more_tools: Sequence[Any] = ()
+    """Tools (`tools.base.Tool`) beside those of the profile, where that works and the model is behind an endpoint."""
+    guard: Guard | None = None
+    """Entered around every call of a tool; raises ToolError for one that is not allowed."""
 
     @property
     def mount_point(self) -> str:

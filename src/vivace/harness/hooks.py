@@ -12,7 +12,7 @@ from typing import Any, Literal
 from vivace.core.types import Delta, Message, Record, Segment, ToolCall, Usage
 from vivace.sandbox import Workspace
 
-EventType = Literal["message", "tool_call", "tool_result", "usage", "steering", "compacted", "done"]
+EventType = Literal["message", "tool_call", "tool_result", "usage", "steering", "compacted", "policy", "done"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Event(Record):
 
     message: an answer as a whole (`text`). tool_call: a call about to be run. tool_result: what came of it (`text`,
     `kind`, `seconds`). usage: tokens so far. steering: a line of the user's that the model will read next. compacted:
-    the conversation goes on with this summary of it (`text`). done: the end (`reason`; `data` holds the patch and
+    the conversation goes on with this summary of it (`text`). policy: what holds the agent (`text`), before anything
+    else. done: the end (`reason`; `data` holds the patch and
     whether it was applied).
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vivace.core.errors import BadInput, ContextOverflow, InfraError, Stopped
 from vivace.core.protocols import Client
@@ -67,6 +68,8 @@ def run(
         BadInput: unknown profile.
     """
     chosen, drawn = get_profile(profile), sampling or Sampling()
+    if chosen.purpose == "work" and client.codec is None:
+        chosen = replace(chosen, more=tuple(env.more_tools))
     return _Attempt(task, env, client, limits or Limits(), chosen, drawn, seed, hooks or Hooks()).run()
 
 

@@ -13,8 +13,11 @@ from vivace.core.protocols import Client
 from vivace.core.types import Effort, Sampling, Trajectory
 from vivace.harness.agent import run_agent
 from vivace.harness.clients.openai import Api, OpenAIClient
-from vivace.harness.hooks import Hooks
+from vivace.harness.hooks import Event, Hooks
 from vivace.harness.limits import Limits, Prices
+from vivace.harness.mcp import ToolServers
+from vivace.harness.policy.config import Settings, settings
+from vivace.harness.policy.gate import Approve, Gate, nobody
 
 SHIPPED = Path(__file__).parents[3] / "models"
 SMALL_CONTEXT = 8192  # below this the terse profile is used
@@ -32,6 +35,8 @@ class Outcome:
 
     trajectory: Trajectory
     applied: bool
+    held: tuple[str, ...] = ()
+    """Changed files that were left out because the host runs them later, and nobody agreed to that."""
 
     @property
     def answer(self) -> str:
@@ -43,6 +48,8 @@ class Outcome:
         done = self.trajectory
         what = "no changes" if not done.patch else "changes applied" if self.applied else "changes not applied"
         why = "" if done.stop_reason == "complete" else f", stopped by: {done.error or done.stop_reason}"
+        if self.held:
+            what += f", not to {', '.join(self.held)} (run later on this machine: agree to it in a session)"
         return (f"{what}{why}; {done.usage.output_tokens:,} tokens generated ({done.usage.input_tokens:,} read) in "
                 f"{done.turns} turns, {done.test_runs} test runs, {done.seconds:.0f} s")
 
@@ -85,9 +92,16 @@ class Opened:
 
 def work(
     prompt: str, repo: Path, choice: Choice, *, approve: Callable[[str], bool], mode: Mode = "agent",
-    hooks: Hooks | None = None,
+    hooks: Hooks | None = None, held_by: Settings | None = None, ask_user: Approve = nobody,
+    agree: Callable[[str, str], bool] | None = None,
 ) -> Outcome:
-    """Run the agent once. In the modes "ask" and "plan" the model can only look; `hooks` is told what happens."""
+    """Run the agent once. In the modes "ask" and "plan" the model can only look; `hooks` is told what happens.
+
+    Args:
+        held_by: the settings in force; default: those of the user and the checkout.
+        ask_user: asked about calls, where the policy wants that.
+        agree: asked about changed files that the host runs later: (path, why); default: none is agreed to.
+    """
     asked = False
     agreed = False
 
@@ -96,10 +110,27 @@ def work(
         asked, agreed = True, approve(diff)
         return agreed
 
+    held: list[str] = []
+
+    def agree_to(path: str, why: str) -> bool:
+        if agree is not None and agree(path, why):
+            return True
+        held.append(path)
+        return False
+
+    held_by = held_by or settings(repo)
+    sandbox = held_by.policy.open(held_by.trusted)
+    if hooks:
+        hooks.event(Event(type="policy", text=held_by.policy.line(sandbox)))
     opened = open_choice(choice)
-    trajectory = run_agent(prompt, repo, opened.client, opened.limits, ask, profile=opened.profile(mode),
-                           sampling=choice.sampling, hooks=hooks)
-    return Outcome(trajectory, agreed or not asked)
+    with ToolServers(held_by.servers if mode == "agent" else {}, repo) as servers:
+        for problem in servers.problems:
+            if hooks:
+                hooks.event(Event(type="policy", text=problem))
+        trajectory = run_agent(prompt, repo, opened.client, opened.limits, ask, profile=opened.profile(mode),
+                               sampling=choice.sampling, hooks=hooks, gate=Gate(held_by.policy, ask_user),
+                               more_tools=servers.tools, sandbox=sandbox, agree=agree_to)
+    return Outcome(trajectory, agreed or not asked, tuple(held))
 
 
 def open_choice(choice: Choice) -> Opened:

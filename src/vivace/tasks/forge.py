@@ -41,7 +41,7 @@ def forge(
         home = Home(build_layers(manifest)[source.env], manifest)
     else:
         home = open_home(source, facts, extra=extra, python=python)
-        _keep(folder, home.manifest, source)
+        keep(folder, home.manifest, source)
         write_json(folder / SETTINGS, settings)
     for note in home.notes:
         say(note)
@@ -60,7 +60,7 @@ def forge(
         bench.close()
 
 
-def _keep(folder: Path, manifest: Manifest, source: PackageSource) -> None:
+def keep(folder: Path, manifest: Manifest, source: PackageSource) -> None:
     archive = sdist_name(source)
     atomic_write_bytes(folder / archive, (cache_dir("sdists") / archive).read_bytes())
     atomic_write_text(folder / MANIFEST, manifest_text(manifest))

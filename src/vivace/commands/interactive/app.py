@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app
@@ -27,11 +28,16 @@ from vivace.core.errors import InfraError, VivaceError
 from vivace.core.files import state_dir
 from vivace.core.types import Trajectory, Usage
 from vivace.harness.limits import Limits
+from vivace.harness.mcp import ToolServers
+from vivace.harness.policy.config import Settings, is_trusted
+from vivace.harness.policy.gate import Answer, Gate, Request
+from vivace.harness.policy.policy import SandboxMode, as_approval, as_sandbox
 from vivace.harness.sessions.log import sessions
 from vivace.harness.sessions.session import Session
 from vivace.harness.sessions.turn import play_turn
+from vivace.harness.telemetry.watch import Watch
+from vivace.harness.tools.base import Tool
 from vivace.recipe.agent import Choice, Opened, open_choice
-from vivace.sandbox import open_sandbox
 
 REQUEST_SECONDS = 3600.0
 """Of one request where nothing else was said: somebody is there to stop it."""
@@ -39,27 +45,39 @@ _FINISHED = "\0finished"
 _LATER = ("/help", "/quit", "/exit")  # commands that need not wait for the end of a turn
 
 
-def interact(repo: Path, choice: Choice, *, resume: str | None, last: bool, yes: bool) -> None:
+def interact(repo: Path, choice: Choice, held_by: Settings, *, resume: str | None, last: bool, yes: bool) -> None:
     """Hold a session on the terminal until the user ends it.
 
     Raises:
         BadInput: no such session, folder or model.
     """
+    held_by.policy.open(held_by.trusted)  # before a model is loaded
     opened = open_choice(choice)
     name = resume or (next((found for found, _ in sessions(repo.resolve())), None) if last else None)
-    with (Session.resume(name) if name else Session.create(repo)) as session, patch_stdout(raw=True):
-        Interactive(session, choice, opened, yes=yes).run()
+    with (Session.resume(name) if name else Session.create(repo)) as session, patch_stdout(raw=True), \
+            Watch(held_by.telemetry), ToolServers(held_by.servers, session.repo) as servers:
+        session.notices += servers.problems
+        Interactive(session, choice, opened, held_by, servers.tools, yes=yes).run()
 
 
 class Interactive:
     """The main thread: reads lines, starts turns, shows what has to be decided."""
 
-    def __init__(self, session: Session, choice: Choice, opened: Opened, *, yes: bool = False) -> None:
+    def __init__(
+        self, session: Session, choice: Choice, opened: Opened, held_by: Settings, more_tools: Sequence[Tool] = (), *,
+        yes: bool = False,
+    ) -> None:
         self.session, self.choice, self.opened, self.yes = session, choice, opened, yes
         self.console = Console(force_terminal=True, highlight=False)
         self.screen = Screen(self.console, choice.prices)
         self.screen.usage, self.screen.seconds = session.usage, session.seconds
         self.front = Front(self.screen)
+        self.front.wake_user = lambda: self._ending()
+        self.gate = Gate(held_by.policy, self.front.ask)
+        self.sandbox = held_by.policy.open(held_by.trusted)
+        if held_by.notice:
+            session.notices.append(held_by.notice)
+        self.telemetry, self.more_tools = held_by.telemetry, more_tools
         self.done = False
         self._worker: threading.Thread | None = None
         self._over = threading.Event()  # set by the worker before it calls `_ending`
@@ -112,6 +130,20 @@ class Interactive:
         """Go on with another model. BadInput, and nothing changes, if there is none."""
         self.opened, self.choice = open_choice(choice), choice
 
+    def hold(self, words: Sequence[str]) -> None:
+        """Change the policy from here on: names of a sandbox mode, an approval mode, or both. What was answered with
+        "always" is forgotten. BadInput, and nothing changes, where that does not go together."""
+        if not words:
+            return
+        policy = self.gate.policy
+        for word in words:
+            if word in get_args(SandboxMode):
+                policy = replace(policy, sandbox=as_sandbox(word))
+            else:
+                policy = replace(policy, approval=as_approval(word))
+        self.sandbox = policy.open(is_trusted(self.session.repo))
+        self.gate = Gate(policy, self.front.ask)
+
     def _turn(self, request: str) -> None:
         self.console.print()
         self.console.print(Text(f"> {request}", style="bold"))
@@ -124,6 +156,8 @@ class Interactive:
         worker.start()
         while not self._over.is_set():
             line = self._read()
+            if question := self.front.question():
+                self._ask_user(question)
             if line.startswith("/") and line not in _LATER:
                 self.console.print(f"{line.split()[0]} has to wait for the end; Ctrl-C stops", style="yellow")
             elif line.startswith("/"):
@@ -137,12 +171,21 @@ class Interactive:
             raise RuntimeError("the agent's thread ended without a result")  # its traceback is on the screen
         self._conclude(result[0])
 
+    def _ask_user(self, request: Request) -> None:
+        self.console.print(Text(f"{request.tool} wants: ", style="yellow").append(plain(request.what), style="bold"))
+        again = f", a always ({plain(request.same)})" if request.repeatable else ""
+        self.console.print(Text(f"{request.why}; y once{again}, n no", style="dim"))
+        key = self.ask_key("allow it?", "yan" if request.repeatable else "yn")
+        answers: dict[str, Answer] = {"y": "once", "a": "always", "n": "no"}
+        self.front.reply(answers[key])
+
     def _work(self, request: str, result: list[Trajectory | VivaceError]) -> None:
         try:
             profile = self.opened.profile("agent")
             done = play_turn(self.session, request, self.opened.client, self._limits(), profile=profile,
                              sampling=self.choice.sampling, effort=self.choice.effort, front=self.front,
-                             interrupt=self.front.interrupt)
+                             interrupt=self.front.interrupt, gate=self.gate, sandbox=self.sandbox,
+                             more_tools=self.more_tools)
             result.append(done)
         except VivaceError as error:
             result.append(error)
@@ -176,7 +219,8 @@ class Interactive:
 
     def decide(self) -> None:
         """Have the pending changes reviewed."""
-        review(self.session, self.console, self.ask_key, self.yes)
+        review(self.session, self.console, self.ask_key, self.yes, self.gate.policy.protected,
+               self.telemetry)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -199,7 +243,7 @@ class Interactive:
             loop = app.loop
             if self._worker is not None and loop is not None:
                 self._ending = lambda: _call(loop, finish)
-                if self._over.is_set():
+                if self._over.is_set() or self.front.question():
                     loop.call_soon(finish)
 
         try:
@@ -247,13 +291,18 @@ class Interactive:
         effort = f" ({self.choice.effort})" if self.choice.effort else ""
         pending = len(self.session.state.pending)
         waiting = f" | {pending} file{'s' * (pending > 1)} to decide" if pending and self._worker is None else ""
-        left = f" {self.opened.client.name}{effort} | {self.screen.meter()}{waiting}"
-        return left[: max(10, self.console.width - 1)]
+        held = f" | {self.gate.policy.brief(self.sandbox)}"  # never cut: it has to be seen
+        rest = f"{effort} | {self.screen.meter()}{waiting}"
+        room = max(4, self.console.width - 2 - len(held) - len(rest))
+        name = self.opened.client.name
+        name = name if len(name) <= room else f"{name[: room - 1]}…"
+        return f" {name}{rest}"[: max(10, self.console.width - 1 - len(held))] + held
 
     def _greet(self) -> None:
         line = Text("vivace", style="bold")
-        line.append(f"  {self.opened.client.name} in {self.session.repo}, sandbox: {open_sandbox().name}", style="dim")
+        line.append(f"  {self.opened.client.name} in {self.session.repo}", style="dim")
         self.console.print(line)
+        self.console.print(self.gate.policy.line(self.sandbox), style="dim", markup=False)
         if self.session.state.prompts:
             self.console.print(f"going on after: {plain(self.session.state.prompts[-1]['text'])}", style="dim",
                                markup=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.text import Text
 
 from vivace.commands.interactive.text import diff_lines, plain
 from vivace.core.errors import VivaceError
-from vivace.harness.hunks import Piece, choose, patch_of, pieces
+from vivace.harness.hunks import Piece, pieces
+from vivace.harness.policy.protected import never, run_later
+from vivace.harness.sessions.deciding import settle
 from vivace.harness.sessions.session import Session
 
 KEYS = "ynadl"
@@ -36,29 +38,23 @@ def show(piece: Piece, console: Console) -> None:
         console.print(line)
 
 
-def review(session: Session, console: Console, ask: Ask, yes: bool = False) -> None:
+def review(session: Session, console: Console, ask: Ask, yes: bool = False, more: Sequence[str] = (),
+           telemetry: bool = False) -> None:
     """Go through the pending changes: what is taken is in the checkout afterwards, what is left the model is told."""
-    pending = session.pending()
-    found = pieces(pending)
-    taken, left, later = _decide(found, console, ask, yes)
-    chosen, rest = choose(pending, taken)
-    kept = choose(rest, [piece for piece in pieces(rest) if _body(piece) in {_body(one) for one in later}])[0]
+    found = pieces(session.pending())
+    taken, left, later = _decide(found, console, ask, yes, more)
     try:
-        session.apply(chosen, kept)
+        settle(session, taken, left, later, more, telemetry=telemetry)
     except VivaceError as error:
         console.print(f"{error}", style="red", markup=False)
         return
-    if left:
-        refused = {path: change for path, change in choose(pending, left)[0].items() if change.known}
-        session.remark("The user did not take these of your changes; the files are without them now:\n"
-                       + (patch_of(refused) or ", ".join(sorted({piece.path for piece in left}))))
     parts = [f"{len(group)} {word}" for group, word in ((taken, "taken"), (left, "left"), (later, "to decide later"))
              if group]
     console.print(f"{', '.join(parts)}: {_names(taken or left or later)}", style="bold", markup=False)
 
 
 def _decide(
-    found: list[Piece], console: Console, ask: Ask, yes: bool
+    found: list[Piece], console: Console, ask: Ask, yes: bool, more: Sequence[str]
 ) -> tuple[list[Piece], list[Piece], list[Piece]]:
     sides: dict[str, list[Piece]] = {"y": [], "n": [], "l": []}
     all_others = "y" if yes else ""
@@ -73,18 +69,22 @@ def _decide(
             console.print("cannot be taken: you have changed this file while the agent worked", style="yellow")
             sides["n"].append(piece)
             continue
-        key = all_others or ask(f"take this? ({number} of {len(found)})", KEYS)
+        if why := never(piece.path):
+            console.print(f"cannot be taken: it {why}", style="yellow")
+            sides["n"].append(piece)
+            continue
+        question, own = f"take this? ({number} of {len(found)})", run_later(piece.path, more)
+        if own and all_others not in ("n", "l"):  # no "all" and no --yes covers it
+            console.print(f"{own}, outside the sandbox: it needs a yes of its own", style="yellow")
+            sides[ask(question, "ynl")].append(piece)
+            continue
+        key = all_others or ask(question, KEYS)
         if key in "ad":
             key = all_others = "y" if key == "a" else "n"
         elif key == "l" and not all_others:
             all_others = "l"  # what comes after is not decided either
         sides[key].append(piece)
     return sides["y"], sides["n"], sides["l"]
-
-
-def _body(piece: Piece) -> tuple[str, str]:
-    """A piece without its line numbers, which move when others are taken."""
-    return piece.path, "".join(line for line in piece.patch.splitlines(keepends=True) if line[:1] in "+-")
 
 
 def _names(found: list[Piece]) -> str:

@@ -23,6 +23,7 @@ COMMANDS = {
     "/undo": "take back the last request: the words and the files",
     "/model": "the model; or another: its name, a folder, or NAME@URL",
     "/effort": "low, medium, high, or off",
+    "/policy": "what holds the agent; or another: a sandbox and/or an approval",
     "/fork": "a copy of this session, to go on with later",
     "/help": "this list",
     "/quit": "end the session (also Ctrl-D); it can be resumed",
@@ -39,8 +40,8 @@ class Slash:
         """BadInput when there is no such command, or it does not make sense now."""
         name, _, rest = line.partition(" ")
         actions = {"/diff": self._diff, "/review": self._review, "/undo": self._undo, "/model": self._model,
-                   "/effort": self._effort, "/fork": self._fork, "/help": self._help, "/quit": self._quit,
-                   "/exit": self._quit}  # fmt: skip
+                   "/effort": self._effort, "/policy": self._policy, "/fork": self._fork, "/help": self._help,
+                   "/quit": self._quit, "/exit": self._quit}  # fmt: skip
         if name not in actions:
             raise BadInput(f"no command {name}; /help lists them")
         actions[name](rest.strip())
@@ -92,6 +93,10 @@ class Slash:
         client.effort = effort
         app.choice = replace(app.choice, effort=effort)
         self._say(f"effort: {effort or 'off'}")
+
+    def _policy(self, rest: str) -> None:
+        self.app.hold(rest.split())
+        self._say(self.app.gate.policy.line(self.app.sandbox))
 
     def _fork(self, rest: str) -> None:
         with self.app.session.fork() as new:

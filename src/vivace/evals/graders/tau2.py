@@ -22,8 +22,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError, create_model
 
 from vivace.core.types import ToolCall
+from vivace.core.wheels import Wheel, unpacked
 from vivace.evals.graders import tau2given
-from vivace.evals.graders.wheels import Wheel, unpacked
 
 PACKAGE = Wheel(
     "inspect_evals", "0.26.0", "b76d15813182807da141a0f06bb6f18a5f82d1f06291ec2633bb84cdf661f8d0",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from vivace.core.errors import BadInput, VivaceError
 from vivace.core.types import Message, Segment, Trajectory, Usage
 from vivace.harness.apply import Checkout
 from vivace.harness.limits import add_usage
+from vivace.harness.policy import protected
 from vivace.harness.sessions import changes as changing
 from vivace.harness.sessions.changes import UNKNOWN, Change, Changes
 from vivace.harness.sessions.log import Row, SessionLog, open_log
@@ -198,12 +199,18 @@ class Session:
 
     # What the user decides.
 
-    def apply(self, chosen: Changes, kept: Changes) -> None:
+    def apply(
+        self, chosen: Changes, kept: Changes, agreed: Container[str] = (), more: Sequence[str] = ()
+    ) -> None:
         """Write `chosen` into the checkout, all or nothing; `kept` stays pending, the rest of it is dropped.
 
+        Args:
+            agreed: files run later by the host (`policy.protected`) that the user has agreed to, each by itself.
+            more: patterns of files that count as such.
         Raises:
-            BadInput, InfraError: as `apply_changes`; nothing has changed.
+            BadInput, InfraError: as `apply_changes`, or a file may not be written; nothing has changed.
         """
+        protected.refuse(chosen, agreed, more)
         self._apply(chosen, kept, None)
 
     def undo(self) -> str:

@@ -12,10 +12,12 @@ from vivace.harness.agent import open_checkout, work_in
 from vivace.harness.apply import Checkout
 from vivace.harness.hooks import Event, Hooks, Past
 from vivace.harness.limits import Limits
+from vivace.harness.policy.gate import Gate
 from vivace.harness.prompts import system_message
 from vivace.harness.sessions.session import Session
+from vivace.harness.tools.base import Tool
 from vivace.harness.tools.registry import get_profile
-from vivace.sandbox import Workspace
+from vivace.sandbox import Sandbox, Workspace
 
 
 class Recording(Hooks):
@@ -60,7 +62,8 @@ class Recording(Hooks):
 
 def play_turn(
     session: Session, request: str, client: Client, limits: Limits, *, profile: str, sampling: Sampling,
-    effort: Effort | None, front: Hooks, interrupt: int | None = None,
+    effort: Effort | None, front: Hooks, interrupt: int | None = None, gate: Gate | None = None,
+    sandbox: Sandbox | None = None, more_tools: Sequence[Tool] = (),
 ) -> Trajectory:
     """Have `client` do what `request` says, with everything said and done so far behind it. The checkout stays as it
     is: what was changed is `session.pending()`.
@@ -68,11 +71,12 @@ def play_turn(
     Args:
         effort: what the client was told, for the record.
         interrupt: a descriptor that, once readable, has a running command killed.
+        gate, sandbox, more_tools: as `run_agent`.
     Raises:
         BadInput: the request cannot be worked on; the session is as it was.
     """
     settings = {"model": client.name, "native": client.codec is not None, "profile": profile, "effort": effort}
-    with open_checkout(session.repo) as (workspace, checkout):
+    with open_checkout(session.repo, sandbox) as (workspace, checkout):
         workspace.interrupt = interrupt
         past = _past(session, request, settings)
         before = session.log.leaf
@@ -83,7 +87,7 @@ def play_turn(
             session.notices.append(f"{path} was changed by somebody else; the agent's changes of it are dropped")
         try:
             done = work_in(workspace, request, client, limits, profile=profile, sampling=sampling,
-                           hooks=Recording(session, checkout, past, front))
+                           hooks=Recording(session, checkout, past, front), gate=gate, more_tools=more_tools)
         except BadInput:
             session.abandon(before)
             raise

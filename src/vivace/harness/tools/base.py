@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from vivace.core.errors import BadInput
 from vivace.core.files import digest
 from vivace.harness.environment import Environment
+from vivace.harness.policy.protected import never
 
 ROOT = "/workspace"
 """Where the model is told the repository lies, whatever the isolation backend."""
@@ -123,9 +124,9 @@ class Context:
         raise ToolError("not_found", f"{self.show(path)} is a folder")
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, making its folders. Version control data is never written."""
-        if ".git" in path.split("/"):
-            raise ToolError("protected", f"{self.show(path)} belongs to git and is not for editing")
+        """Write a file, making its folders. Version control data is never written, nor what the policy says."""
+        if why := never(path):
+            raise ToolError("protected", f"{self.show(path)} {why} and is not for editing")
         try:
             self.env.workspace.write_text(path, text)
         except BadInput as error:
@@ -150,3 +151,5 @@ class Tool:
     read_only: bool = False
     aliases: dict[str, str] = field(default_factory=dict)
     """Other names of a parameter that are accepted: {alias: name}."""
+    schema: dict[str, Any] | None = None
+    """JSON schema of the parameters where `args` does not say them; they are then handed over as they come."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -68,6 +69,13 @@ class Profile:
     purpose: Literal["work", "answer", "plan"] = "work"
     table: Mapping[str, Tool] = field(default_factory=lambda: TOOLS, repr=False)
     """What the names stand for."""
+    more: tuple[Tool, ...] = ()
+    """Tools beside those named in `tools`: of tool servers."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all its tools."""
+        return tuple(tool.name for tool in self._tools())
 
     def parallel(self, name: str) -> bool:
         """Whether calls of this tool may run side by side with others of that sort."""
@@ -81,7 +89,7 @@ class Profile:
                 "function": {
                     "name": tool.name,
                     "description": tool.description,
-                    "parameters": json_schema(tool.args, tool.required),
+                    "parameters": tool.schema or json_schema(tool.args, tool.required),
                 },
             }
             for tool in self._tools()
@@ -109,24 +117,25 @@ class Profile:
             result = Result(f"ERROR: {error.text}", error.kind)
         if self._has_background and (told := news(ctx)):
             result = replace(result, text=result.text + told)
-        known = call.name if call.name in self.tools else "unknown"
+        known = call.name if call.name in self.names else "unknown"
         seconds = round(time.monotonic() - start, 4)
         return result, ToolOutcome(tool=known, kind=result.kind, seconds=seconds, turn=turn)
 
     def _run(self, call: ToolCall, ctx: Context) -> Result:
-        if call.name not in self.tools:
-            raise ToolError("unknown_tool", f"no tool {call.name[:40]!r}; the tools are {', '.join(self.tools)}")
-        tool = self.table[call.name]
+        tool = next((one for one in self._tools() if one.name == call.name), None)
+        if tool is None:
+            raise ToolError("unknown_tool", f"no tool {call.name[:40]!r}; the tools are {', '.join(self.names)}")
         if INVALID_JSON in call.arguments:
             raise ToolError("invalid_input", f"the arguments of {tool.name} are not valid JSON; check your input")
         given = {tool.aliases.get(name, name): value for name, value in call.arguments.items()}
         try:
-            args = coerce(tool.args, given)
+            args = coerce(tool.args, given) if tool.schema is None else tool.args.model_validate(given)
         except CoercionError as error:
             advice = "" if self.terse else ". Check your input and try again."
             raise ToolError("invalid_input", f"{error}{advice}") from None
-        result = tool.run(args, ctx)
-        unknown = [name for name in given if name not in tool.args.model_fields]
+        with ctx.env.guard(tool, args, ctx) if ctx.env.guard else nullcontext():
+            result = tool.run(args, ctx)
+        unknown = [name for name in given if name not in tool.args.model_fields and tool.schema is None]
         if unknown and not self.terse:
             note = f"(Ignored unknown parameters: {', '.join(unknown)[:80]})"
             return replace(result, text=f"{result.text}\n{note}")
@@ -137,7 +146,7 @@ class Profile:
         return any(name in self.tools for name in ("get_terminal_output", "read_bash"))
 
     def _tools(self) -> list[Tool]:
-        return [self.table[name] for name in self.tools]
+        return [*(self.table[name] for name in self.tools), *self.more]
 
     def _parameters(self, tool: Tool) -> list[str]:
         if tool.name in self.shown:
