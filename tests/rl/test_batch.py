@@ -137,8 +137,8 @@ def test_answers_taken_back_are_learnt_where_they_stood(model: Decoder, group: l
     rows = group_rows(with_forgotten, ADVANTAGES, prompts=2, price=0.2)
     assert sum(row.skip > 0 for row in rows) == 6
     plain, without = group_rows(group, ADVANTAGES, 2), group_rows(with_forgotten, ADVANTAGES, 2, price=None)
-    assert [(row.advantages, row.weight, row.skip) for row in without] == [
-        (row.advantages, row.weight, row.skip) for row in plain]  # the control with random rewards
+    assert [(row.advantage, row.weight, row.skip) for row in without] == [
+        (row.advantage, row.weight, row.skip) for row in plain]  # the control with random rewards
     loss, got = loss_and_gradient(model, micro_batches(rows, max_tokens))
     assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
     assert torch.allclose(got, gradient, atol=2e-6)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from vivace.core.types import Attempt, Segment
-from vivace.rl.advantage import by_prefix, taken_back_advantage
-from vivace.rl.config import Credit
+from vivace.rl.advantage import taken_back_advantage
 
 BATCH_OVERHEAD = 128  # what one more micro-batch costs, in tokens
 
@@ -23,10 +22,10 @@ BATCH_OVERHEAD = 128  # what one more micro-batch costs, in tokens
 @dataclass(frozen=True)
 class Row:
     """One segment of a rollout and its share of the loss: `weight` is 1 / (P * N_q), for its sampled tokens from `skip`
-    on. `advantages` are those of its ids."""
+    on."""
 
     segment: Segment
-    advantages: Sequence[float]
+    advantage: float
     weight: float
     skip: int = 0
 
@@ -53,37 +52,24 @@ class MicroBatch:
 
 
 def group_rows(
-    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, price: float | None = 0.0,
-    credit: Credit = "rollout",
+    attempts: Sequence[Attempt], advantages: Sequence[float | None], prompts: int, price: float | None = 0.0
 ) -> list[Row]:
     """Rows of one prompt's valid rollouts. Segments of a compacted rollout share its advantage, and the
     denominator counts tokens of rollouts, so one cut into pieces weighs no more than a whole one. Answers that were
-    taken back are rows too, of which only they are learnt: see `taken_back_advantage`; not with a `price` of None.
-    `credit`: "rollout" gives all ids of a rollout its advantage, "prefix" each its own (`advantage.by_prefix`, over the
-    first segments; later ones go with the end of the first)."""
+    taken back are rows too, of which only they are learnt: see `taken_back_advantage`; not with a `price` of None."""
     valid = [(a.trajectory, value) for a, value in zip(attempts, advantages, strict=True) if value is not None]
     masks = [part.mask for trajectory, _ in valid for part in trajectory.segments]
     if price is not None:
         masks += [part.mask for trajectory, _ in valid for part in trajectory.forgotten]
     tokens = sum(map(sum, masks))
     weight = 1 / (prompts * max(tokens, 1))
-    own = [[value] * len(trajectory.segments[0].ids) for trajectory, value in valid]
-    if credit == "prefix" and valid:
-        own = by_prefix([trajectory.segments[0].ids for trajectory, _ in valid], [value for _, value in valid])
     rows = []
-    for (trajectory, value), first in zip(valid, own, strict=True):
-        for number, segment in enumerate(trajectory.segments):
-            if any(segment.mask):
-                kept = segment.trained()
-                rows.append(Row(kept, first[: len(kept.ids)] if number == 0 else first[-1:] * len(kept.ids), weight))
+    for trajectory, value in valid:
+        rows += [Row(s.trained(), value, weight) for s in trajectory.segments if any(s.mask)]
         if price is not None:
-            rows += [_forgotten(f.within(trajectory.segments[-1]), taken_back_advantage(value, price), weight, f.at)
+            rows += [Row(f.within(trajectory.segments[-1]), taken_back_advantage(value, price), weight, f.at)
                      for f in trajectory.forgotten]
-    return [row for row in rows if any(a and m for a, m in zip(row.advantages, row.segment.mask, strict=True))]
-
-
-def _forgotten(segment: Segment, value: float, weight: float, skip: int) -> Row:
-    return Row(segment, [value] * len(segment.ids), weight, skip)
+    return [row for row in rows if row.advantage]
 
 
 def micro_batches(rows: Sequence[Row], max_tokens: int) -> list[MicroBatch]:
@@ -126,7 +112,7 @@ def collate(rows: Sequence[Row], shared: int) -> MicroBatch:
         behaviour[i, : len(row) - 1] = torch.tensor(row.segment.logprobs[1:])
         weights[i, : len(row) - 1] = torch.tensor(row.segment.mask[1:]) * row.weight
         weights[i, : max(row.skip - 1, 0)] = 0.0
-        advantages[i, : len(row) - 1] = torch.tensor(row.advantages[1:])
+        advantages[i] = row.advantage
     return MicroBatch(ids[0, :start].clone(), ids[:, start:], behaviour, advantages, weights)
 
 

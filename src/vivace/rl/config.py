@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vivace.core.types import Effort
 
-Credit = Literal["rollout", "prefix"]
-"""Who earns an advantage: every token of a rollout alike, or each for what it changed, see `rl.advantage.by_prefix`."""
-
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -74,6 +71,9 @@ class RLConfig(_Table):
 
     lr: float = Field(default=1e-4, ge=0)
     warmup: int = Field(default=3, ge=0)
+    decay: float = Field(default=0.0, ge=0, le=1)
+    """Last share of the stage, by steps or seconds, over which the learning rate falls to zero: the last updates'
+    noise is what the model would otherwise be left with."""
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.0
     grad_clip: float = Field(default=1.0, gt=0)
@@ -86,7 +86,6 @@ class RLConfig(_Table):
     effect: float = Field(default=0.0, ge=0, le=0.5)
     """Reward of an attempt that changed something without solving its task. A small model's answers mostly have no
     effect at all, which groups that fail as a whole would never teach it. 0: only solutions count."""
-    credit: Credit = "rollout"
     take_back_price: float = Field(default=0.05, ge=0)
     """Taken off the advantage of answers that were taken back: see `rl.advantage.taken_back_advantage`."""
     length: LengthConfig = Field(default_factory=LengthConfig)

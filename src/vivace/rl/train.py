@@ -117,8 +117,7 @@ class _Trainer:
         """Learn from one step's rollouts; counts and the ledger move only after the update."""
         rolled = time.monotonic()
         row = rollout_metrics(scored)
-        factor = min(1.0, (self.step + 1) / self.config.warmup) if self.config.warmup else 1.0
-        row |= update(self.model, self.optimizer, scored, self.config, factor, workers)
+        row |= update(self.model, self.optimizer, scored, self.config, self.lr_factor(), workers)
         if row["groups_used"]:
             self.engine.update_weights(self.model)
         for one in scored:
@@ -133,6 +132,12 @@ class _Trainer:
         append_jsonl(self.out / "rollouts.jsonl",
                      {"step": self.step, **scored[0].group.attempts[0].model_dump(mode="json")})
         return row
+
+    def lr_factor(self) -> float:
+        """Of the update that is next: warm-up by steps, decay by whichever budget is nearer its end."""
+        config, left = self.config, 1.0 - used(self.config, self.step, self.elapsed)
+        warm = min(1.0, (self.step + 1) / config.warmup) if config.warmup else 1.0
+        return min(warm, left / config.decay) if config.decay else warm
 
     def save(self) -> None:
         if self.saved == self.step:

@@ -79,9 +79,8 @@ def update(
     batches = [
         batch
         for group in used
-        for batch in micro_batches(
-            group_rows(group.group.attempts, group.advantages, len(used), price, config.credit), config.micro_tokens
-        )
+        for batch in micro_batches(group_rows(group.group.attempts, group.advantages, len(used), price),
+                                   config.micro_tokens)
     ]
     if not batches:
         return {"groups_used": 0}
