@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
@@ -169,6 +170,8 @@ def test_a_repository_that_cannot_be_read(vivace: Callable, repo: Path) -> None:
         try:
             if os.geteuid() == 0:
                 os.setuid(65534)
+                for name in ("VIVACE_CONFIG", "VIVACE_STATE"):  # those of the tests are not open to it either
+                    os.environ[name] = tempfile.mkdtemp()
             os.write(writer, json.dumps(vivace("agent", FIX, "--repo", repo, *NOBODY)).encode())
         finally:
             os._exit(0)
@@ -177,7 +180,7 @@ def test_a_repository_that_cannot_be_read(vivace: Callable, repo: Path) -> None:
         said = answer.read()
     os.waitpid(child, 0)
     repo.chmod(0o755)
-    refused(json.loads(said), "cannot be read; check its permissions")
+    refused(json.loads(said), f"{repo} cannot be read; check its permissions")
 
 
 def closed_port() -> int:

@@ -55,8 +55,10 @@ def test_events_are_lines_of_json_and_apply_only_with_yes(vivace: Callable, repo
     with serving(*answers) as server:
         done = vivace("agent", "mend it", "--json", *(["--yes"] if yes else []), *options(server.url, repo))
     events = [Event.model_validate(json.loads(line)) for line in done.out.splitlines()]
-    assert [e.type for e in events] == ["usage", "message", "tool_call", "tool_result", "usage", "message", "done"]
-    assert events[2].call == ToolCall(name="replace_string_in_file", arguments=EDIT, id="id0")
+    assert [e.type for e in events] == ["policy", "usage", "message", "tool_call", "tool_result", "usage", "message",
+                                        "done"]
+    assert events[0].text.startswith("sandbox: workspace-write in ")
+    assert events[3].call == ToolCall(name="replace_string_in_file", arguments=EDIT, id="id0")
     last = events[-1]
     assert (last.reason, last.text, last.usage and last.usage.output_tokens) == ("complete", "Done.", 10)
     assert "+    if value > high:" in last.data["patch"]

@@ -79,7 +79,7 @@ def test_a_card_from_the_evaluation(tmp_path: Path, gold: AnswerServer, wrong: A
     assert "| cyberbench | – | missing |" in card
     assert "| Parameters | missing |" in card
     assert "Missing: no training run was given." in card
-    assert "1 of 17 capability benchmarks (1 of them on authored samples only) and 0 of 6 safety" in card
+    assert "1 of 18 capability benchmarks (1 of them on authored samples only) and 0 of 6 safety" in card
     assert (tmp_path / "card" / "../eval/gpqa-diamond/new/attempts.jsonl").exists()
     page = (tmp_path / "card" / "card.html").read_text()
     assert "<table>" in page

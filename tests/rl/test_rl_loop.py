@@ -229,7 +229,8 @@ def test_the_learning_rate_falls_to_zero_by_whichever_budget_is_nearer_its_end(t
     run_toy(tmp_path / "steps", toy_config(steps=4, lr=1e-3, decay=0.5, reward="random"), rows=rows)
     assert [row["lr"] for row in rows] == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
     rows.clear()
-    run_toy(tmp_path / "seconds", toy_config(steps=10_000, max_seconds=2.0, lr=1e-3, decay=1.0, reward="random"), rows=rows)
+    config = toy_config(steps=10_000, max_seconds=2.0, lr=1e-3, decay=1.0, reward="random")
+    run_toy(tmp_path / "seconds", config, rows=rows)
     rates = [row["lr"] for row in rows if "lr" in row]
     assert rates[0] == 1e-3
     assert 0 < rates[-1] < 6e-4

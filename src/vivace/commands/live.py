@@ -22,7 +22,7 @@ class Live(Hooks):
 
     def __init__(self, console: Console, as_json: bool = False) -> None:
         self.console, self.as_json = console, as_json
-        self._said = ""
+        self._said = self._holds = ""
         self._lock = threading.Lock()  # calls that run in parallel report from threads of their own
 
     def event(self, event: Event) -> None:
@@ -30,8 +30,14 @@ class Live(Hooks):
         with self._lock:
             if self.as_json:
                 print(event.line(), flush=True)
-            elif self.console.is_terminal or event.type == "policy":  # what holds is always said
-                self._show(event)
+            elif event.type == "policy":  # always said, once there is anything to hold: bad input gets one line
+                self._holds += f"{event.text}\n"
+            else:
+                if self._holds:
+                    self.console.print(self._holds, style="dim", markup=False, soft_wrap=True, end="")
+                self._holds = ""
+                if self.console.is_terminal:
+                    self._show(event)
 
     def done(self, outcome: Outcome) -> None:
         """The last line of JSON: why it ended, the answer, the patch, and whether the files have it."""
@@ -42,9 +48,7 @@ class Live(Hooks):
                                "held": list(outcome.held)}))
 
     def _show(self, event: Event) -> None:
-        if event.type == "policy":
-            self.console.print(event.text, style="dim", markup=False, soft_wrap=True)
-        elif event.type == "message":  # what is said last is printed as the answer
+        if event.type == "message":  # what is said last is printed as the answer
             self._said = event.text.strip()
         elif event.type == "tool_call" and self._said:
             self.console.print(self._said, style="dim", markup=False, highlight=False)

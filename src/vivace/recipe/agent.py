@@ -119,10 +119,9 @@ def work(
         return False
 
     held_by = held_by or settings(repo)
-    sandbox = held_by.policy.open(held_by.trusted)
-    if hooks:
+    opened, sandbox = open_choice(choice), held_by.policy.open(held_by.trusted)
+    if hooks and mode == "agent":  # the others have nothing to hold
         hooks.event(Event(type="policy", text=held_by.policy.line(sandbox)))
-    opened = open_choice(choice)
     with ToolServers(held_by.servers if mode == "agent" else {}, repo) as servers:
         for problem in servers.problems:
             if hooks:

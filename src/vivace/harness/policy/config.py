@@ -175,6 +175,8 @@ def _load(path: Path) -> Config:
         raise BadInput(f"{path} is not TOML ({error}); mend it or move it away") from None
     except ValidationError as error:
         raise BadInput(f"{path}: {_first(error)}") from None
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check its permissions") from None
 
 
 def _first(error: ValidationError) -> str:

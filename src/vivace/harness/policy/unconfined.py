@@ -51,6 +51,7 @@ class Unconfined:
                    *job.argv]  # fmt: skip
         launch = Launch(command, job.limits, _kill_tree, [job.root], job.base_usage, job.stdin, fds)
         launch.cancel, launch.channel = job.cancel, channel
+        launch.keyboard, launch.listen = job.keyboard, job.listen
         ended = supervise(launch)
         return ended.result(ended.returncode)
 
