@@ -83,8 +83,10 @@ def settings(
     file, but not before what a trusted repository takes away.
 
     Raises:
-        BadInput: a settings file is wrong, or the policy does not go together.
+        BadInput: a settings file is wrong, the policy does not go together, or the checkout cannot be read.
     """
+    if repo.is_dir() and not os.access(repo, os.R_OK | os.X_OK):
+        raise BadInput(f"{repo} cannot be read; check its permissions")
     mine = _load(config_path())
     servers = dict(mine.mcp)
     policy = Policy(
