@@ -85,7 +85,7 @@ def settings(
     Raises:
         BadInput: a settings file is wrong, the policy does not go together, or the checkout cannot be read.
     """
-    if repo.is_dir() and not os.access(repo, os.R_OK | os.X_OK):
+    if not _readable(repo):
         raise BadInput(f"{repo} cannot be read; check its permissions")
     mine = _load(config_path())
     servers = dict(mine.mcp)
@@ -105,6 +105,13 @@ def settings(
         policy = policy.tightened(found.policy.sandbox, found.policy.approval, tuple(found.policy.protected))
         servers = {**found.mcp, **servers}
     return Settings(policy, servers, mine.telemetry.enabled, trusted and same, notice)
+
+
+def _readable(repo: Path) -> bool:
+    try:
+        return not repo.is_dir() or os.access(repo, os.R_OK | os.X_OK)
+    except PermissionError:  # of a folder above it
+        return False
 
 
 def trust(repo: Path) -> None:
