@@ -56,7 +56,7 @@ def test_a_taken_fix_is_a_task(repo: Path) -> None:
         session.begin("undone", {})
         session.apply({"calc/new.py": Change(None, b"x = 1\n")}, {})
         session.undo()
-    assert [one.name for one in taken_of(repo)] == [name, unneeded]
+    assert {one.name for one in taken_of(repo)} == {name, unneeded}
     found = make(repo)
     assert found.refused == {unneeded: "no test tells the files before from those after"}
     task, = read_tasks(repo.parent / "out" / TASKS)
