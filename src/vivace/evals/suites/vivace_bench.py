@@ -76,7 +76,7 @@ def session(
 
 
 SUITE = Suite(
-    Info(name="vivace-bench", title="vivace-bench", items="344 in recipes/tasks/eval.jsonl",
+    Info(name="vivace-bench", title="vivace-bench", items="572 in recipes/tasks/eval.jsonl",
          source="recipes/tasks/eval.jsonl", licence="each package's own, named in its row",
          metric="share of tasks whose hidden tests pass", clustered=True, max_tokens=400, ships=True, sandboxed=True,
          grader={"version": "1", "code": "tasks.grade", "fresh_workspace": True, "canary": True}),
