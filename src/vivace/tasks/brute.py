@@ -54,6 +54,8 @@ def brute_force(task: Task, player: Player, budget: int, seed: int) -> Search:
         untried = _edits(task, env.workspace.read_text, rng)
         while runs < budget and untried:
             path, text = untried.pop()
+            if not _parses(text):  # asked only now: a large file takes a tenth of a second
+                continue
             before = env.workspace.read_text(path)
             env.workspace.write_text(path, text)
             runs += 1
@@ -78,6 +80,14 @@ def _edits(task: Task, read: Callable[[str], str], rng: random.Random) -> list[t
         found += [(path, shorter) for shorter in removals(text, lines)]
     rng.shuffle(found)
     return found
+
+
+def _parses(text: str) -> bool:
+    try:
+        compile(text, "", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _lines(function: Function) -> range:

@@ -73,7 +73,7 @@ def first_only(node: ast.For, context: Context) -> Iterator[Edit]:
 
 
 def removals(source: str, lines: set[int]) -> Iterator[str]:
-    """The text without one of these lines, and with one of their comments as code again, where that still parses:
+    """The text without one of these lines, and with one of their comments as code again, whether that parses or not:
     what a search without a model tries against leftovers."""
     rows = source.split("\n")
     for number in sorted(lines):
@@ -84,17 +84,7 @@ def removals(source: str, lines: set[int]) -> Iterator[str]:
         if found and begin.strip() in ("", "pass"):
             indent = row[: len(row) - len(bare)]
             changed.append([*rows[: number - 1], indent + code, *rows[number:]])
-        for text in map("\n".join, changed):
-            if _parses(text):
-                yield text
-
-
-def _parses(text: str) -> bool:
-    try:
-        compile(text, "", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):
-        return False
-    return True
+        yield from map("\n".join, changed)
 
 
 def _before(node: ast.stmt, context: Context, line: str) -> Iterator[Edit]:
