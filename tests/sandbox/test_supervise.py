@@ -32,5 +32,5 @@ def test_a_refusal_is_a_sandbox_error_and_leaves_nothing(
                 workspace.exec(["sleep", "60"], stdin="x", collect=True)
         monkeypatch.undo()
         assert len(os.listdir("/proc/self/fd")) <= before
-        assert descendants(os.getpid()) == children
+        assert set(descendants(os.getpid())) <= set(children)  # what other tests left may end meanwhile
         assert workspace.exec(["true"]).exit_code == 0
