@@ -32,6 +32,14 @@ class Context:
     def text(self, node: ast.AST) -> str:
         return self.source.segment(node)
 
+    def before(self, node: ast.AST) -> str:
+        """What stands before it on its line: the indentation, where it begins the line."""
+        start = self.source.span(node)[0]
+        return self.source.text[self.source.starts[self.source.line_of(start) - 1] : start]
+
+    def is_elif(self, node: ast.AST) -> bool:
+        return isinstance(node, ast.If) and self.source.text.startswith("elif", self.source.span(node)[0])
+
     def replace(self, node: ast.AST, text: str) -> Edit:
         return (*self.source.span(node), text)
 

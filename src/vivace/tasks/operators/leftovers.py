@@ -89,13 +89,14 @@ def removals(source: str, lines: set[int]) -> Iterator[str]:
 
 def _before(node: ast.stmt, context: Context, line: str) -> Iterator[Edit]:
     start = context.source.span(node)[0]
-    if not _is_text(node) and _head(start, context) and context.text(node) != line and not _is_elif(start, context):
-        yield start, start, f"{line}\n{_indent(start, context)}"
+    indent = context.before(node)
+    if not _is_text(node) and not indent.strip() and context.text(node) != line and not context.is_elif(node):
+        yield start, start, f"{line}\n{indent}"
 
 
 def _after(node: ast.stmt, context: Context, line: str) -> Iterator[Edit]:
-    start, end = context.source.span(node)
-    yield end, end, f"\n{_indent(start, context)}{line}"
+    end = context.source.span(node)[1]
+    yield end, end, f"\n{context.before(node)}{line}"
 
 
 def _switched(node: ast.If | ast.While, context: Context, switch: str) -> Iterator[Edit]:
@@ -106,18 +107,10 @@ def _switched(node: ast.If | ast.While, context: Context, switch: str) -> Iterat
 
 def _own_line(node: ast.stmt, context: Context) -> bool:
     """Whether it is all that its line holds."""
-    start, end = context.source.span(node)
+    end = context.source.span(node)[1]
     stop = context.source.text.find("\n", end)
     rest = context.source.text[end : stop if stop >= 0 else None]
-    return _head(start, context) and "\n" not in context.text(node) and not rest.strip()
-
-
-def _head(start: int, context: Context) -> bool:
-    return not _indent(start, context).strip()
-
-
-def _is_elif(start: int, context: Context) -> bool:
-    return context.source.text.startswith("elif", start)
+    return not context.before(node).strip() and "\n" not in context.text(node) and not rest.strip()
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -130,7 +123,3 @@ def _body(node: ast.stmt, context: Context) -> list[ast.stmt]:
     parent = context.parent(node)
     blocks = (getattr(parent, field, None) for field in ("body", "orelse", "finalbody"))
     return next(block for block in blocks if isinstance(block, list) and node in block)
-
-
-def _indent(start: int, context: Context) -> str:
-    return context.source.text[context.source.starts[context.source.line_of(start) - 1] : start]

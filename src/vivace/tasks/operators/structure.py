@@ -16,10 +16,10 @@ _NARROW = {"Exception": "ValueError", "ValueError": "KeyError", "KeyError": "Ind
 @operator(ast.If, wide=True)
 def if_else_swap(node: ast.If, context: Context) -> Iterator[Edit]:
     """The bodies of an `if` and its `else` exchanged."""
-    if not node.orelse or _is_elif(node.orelse, context):
+    if not node.orelse or context.is_elif(node.orelse[0]):
         return
     body, other = _block(node.body, context), _block(node.orelse, context)
-    if body and other and not _is_elif([node], context):
+    if body and other and not context.is_elif(node):
         between = context.source.text[body[1]:other[0]]
         first, second = context.source.text[slice(*body)], context.source.text[slice(*other)]
         yield body[0], other[1], f"{second}{between}{first}"
@@ -28,15 +28,15 @@ def if_else_swap(node: ast.If, context: Context) -> Iterator[Edit]:
 @operator(ast.If, wide=True)
 def guard_remove(node: ast.If, context: Context) -> Iterator[Edit]:
     """An `if` that only leaves the function or goes on with the loop, lost."""
-    if not node.orelse and isinstance(node.body[-1], _LEAVES) and not _is_elif([node], context):
+    if not node.orelse and isinstance(node.body[-1], _LEAVES) and not context.is_elif(node):
         yield context.replace(node, "pass")
 
 
 @operator(ast.If, wide=True)
 def elif_break(node: ast.If, context: Context) -> Iterator[Edit]:
     """`elif` to `if`: the second condition is asked even where the first one held."""
-    start = context.source.span(node)[0]
-    if context.source.text.startswith("elif", start):
+    if context.is_elif(node):
+        start = context.source.span(node)[0]
         yield start, start + 4, "if"
 
 
@@ -55,7 +55,7 @@ def loop_once(node: ast.For | ast.While, context: Context) -> Iterator[Edit]:
     last = node.body[-1]
     if not isinstance(last, _LEAVES) and _block(node.body, context):
         end = context.source.span(last)[1]
-        yield end, end, f"\n{_indent(node.body[0], context)}break"
+        yield end, end, f"\n{context.before(node.body[0])}break"
 
 
 @operator(ast.For, wide=True)
@@ -82,7 +82,7 @@ def handler_remove(node: ast.Try, context: Context) -> Iterator[Edit]:
     text = context.source.text[slice(*block)]
     head = context.source.text[context.source.starts[context.source.line_of(block[0]) - 1]:block[0]]
     if '"""' not in text and "'''" not in text and not head.strip():
-        plain = textwrap.indent(textwrap.dedent(head + text), _indent(node, context))
+        plain = textwrap.indent(textwrap.dedent(head + text), context.before(node))
         yield (*context.source.span(node), plain.lstrip(" \t"))
 
 
@@ -116,18 +116,8 @@ def super_init_drop(node: ast.Expr, context: Context) -> Iterator[Edit]:
         yield context.replace(node, "pass")
 
 
-def _is_elif(body: Sequence[ast.stmt], context: Context) -> bool:
-    first = body[0]
-    return isinstance(first, ast.If) and context.source.text.startswith("elif", context.source.span(first)[0])
-
-
 def _block(body: Sequence[ast.stmt], context: Context) -> tuple[int, int] | None:
     """Span of a body that stands on lines of its own."""
     start, end = context.source.span(body[0])[0], context.source.span(body[-1])[1]
     line = context.source.starts[context.source.line_of(start) - 1]
     return (start, end) if not context.source.text[line:start].strip() else None
-
-
-def _indent(node: ast.AST, context: Context) -> str:
-    start = context.source.span(node)[0]
-    return context.source.text[context.source.starts[context.source.line_of(start) - 1]:start]
